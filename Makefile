@@ -1,0 +1,41 @@
+# Everything here works from a fresh clone: the virtual environment makes itself.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.recorderd-$(shell cat setup.cfg pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+
+.PHONY: help run test test-slow lint bench clean system-packages
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	@rm -f $(VENV)/.recorderd-*
+	@touch $@
+
+system-packages:
+	@tests/system-packages
+
+run: $(STAMP)  ## record two simulated cameras under ./var (CAMERA=rtsp://host/path adds a real one)
+	@$(BIN)/python -m recorderd.demo $(if $(CAMERA),--camera '$(CAMERA)')
+
+test: $(STAMP) system-packages  ## the whole test suite, with its own set-up
+	$(BIN)/python -m pytest -m 'not slow and not uml and not target' $(PYTEST_ARGS)
+
+test-slow: $(STAMP) system-packages  ## the rungs that take long
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff, mypy --strict, the floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) system-packages  ## ratios against peers, into tests/bench/results.md
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Hardware: PSE drivers, boards as data, and simulators. Imports nothing of `recorderd`."""

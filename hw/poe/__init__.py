@@ -1,0 +1,1 @@
+"""Drivers of PSE controllers behind one `PoeController` protocol."""

@@ -1,0 +1,1 @@
+"""Simulated hardware: PSE controllers at register and frame level, and cameras that speak real RTSP."""

@@ -1,0 +1,1 @@
+"""`recorderctl`: a client of the control socket."""

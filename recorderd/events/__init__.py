@@ -1,0 +1,1 @@
+"""The event broker: topics, properties, history, and the parsers of cameras' event documents."""

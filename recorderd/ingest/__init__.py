@@ -1,0 +1,1 @@
+"""Camera sessions: sockets, the sweep, reconnection and the pre-buffers."""

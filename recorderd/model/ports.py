@@ -1,0 +1,322 @@
+"""What one service needs of another, as protocols. The services never import each other; `daemon.py` wires them.
+
+Directions: ingest calls `StreamSink`; recording implements it and calls `StreamSource`, `MediaStore` and `EventSource`;
+power implements `PortPower` and calls `CameraLocator` and `CameraHealth`; network implements `CameraLocator`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from recorderd.model.causes import GapCause
+from recorderd.model.stream import AccessUnit, SenderReport, TrackFormat
+from recorderd.model.timeline import RunCause, Trust
+
+
+class Clock(Protocol):
+    """The only source of time for services. Tests pass a fake."""
+
+    def boottime_ns(self) -> int:
+        """CLOCK_BOOTTIME: never steps, counts suspend."""
+
+    def realtime_ns(self) -> int:
+        """CLOCK_REALTIME since 1970: may step."""
+
+    def trust(self) -> Trust:
+        """How far `realtime_ns` can be relied on now."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Like `asyncio.sleep`, on this clock."""
+
+
+# --- ingest -> recording ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSession:
+    """One RTSP session of a receiver, from the answer to PLAY to its end."""
+
+    receiver: uuid.UUID
+    serial: int  # grows per receiver within a boot
+    formats: tuple[TrackFormat, ...]
+    started_ns: int  # CLOCK_BOOTTIME of the answer to PLAY
+
+
+class StreamSink(Protocol):
+    """Gets everything of one receiver, on the loop, in decoding order per track. Must return quickly and never raise."""
+
+    def session_opened(self, session: StreamSession) -> None: ...
+
+    def format_changed(self, session: StreamSession, track: int, new: TrackFormat) -> None:
+        """The parameter sets in force from the next access unit of `track` on."""
+
+    def units(self, session: StreamSession, units: Sequence[AccessUnit]) -> None:
+        """What one sweep completed."""
+
+    def sender_report(self, session: StreamSession, track: int, report: SenderReport) -> None: ...
+
+    def session_closed(self, session: StreamSession, cause: GapCause, detail: str) -> None:
+        """The session ended; `detail` is one line for the operator, already free of secrets."""
+
+    def no_session(self, receiver: uuid.UUID, cause: GapCause, detail: str, retry_in_s: float) -> None:
+        """An attempt to set up a session failed."""
+
+
+class PreBufferView(Protocol):
+    """The closed GOPs of one receiver, and the open one, as a job that starts late reads them."""
+
+    def since(self, boottime_ns: int) -> Iterable[AccessUnit]:
+        """Units from the last key frame that arrived at or before `boottime_ns` (or the oldest held) up to now."""
+
+    def held_s(self) -> float:
+        """Seconds of closed GOPs held."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What ingest needs to fetch one receiver's stream. `uri` carries no userinfo; credentials travel apart and are never logged."""
+
+    receiver: uuid.UUID
+    name: str  # for logs
+    uri: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    transport: str = "tcp"  # tcp, udp, rtsps, http, https
+    options: tuple[tuple[str, str], ...] = ()  # appended to the URI verbatim and in order
+    want_video: bool = True
+    want_audio: bool = True
+    want_metadata: bool = True
+    allow_basic: bool = False
+    verify_certificate: bool = True
+    prebuffer_s: float = 0.0  # seconds asked for by jobs; the two newest closed GOPs are held regardless when > 0
+    rate_cap_bps: int = 0  # 0: the default
+
+
+class StreamSource(Protocol):
+    """Implemented by ingest."""
+
+    def start(self, request: StreamRequest, sink: StreamSink) -> None:
+        """Fetches the stream until `stop`, reconnecting by itself. A second `start` of a receiver replaces its request."""
+
+    def stop(self, receiver: uuid.UUID) -> None:
+        """Tears the session down; what is complete is delivered first."""
+
+    def prebuffer(self, receiver: uuid.UUID) -> PreBufferView | None: ...
+
+
+# --- recording -> ring -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WriterTrack:
+    """One track of a writer. `track` is the recording's track (ONVIF), `format` the codec in force when the writer opens."""
+
+    track: uuid.UUID
+    format: TrackFormat
+    name: str = ""  # ONVIF token, e.g. VIDEO001
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSpec:
+    """(recording, receiver, fixed set of tracks): what fills slots. MP4 track ids are 1..n in the order of `tracks`."""
+
+    recording: uuid.UUID
+    recording_name: str
+    receiver: uuid.UUID
+    source: str
+    tracks: tuple[WriterTrack, ...]
+    priority: int = 0  # of the job; at equal time the span of higher priority wins
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Ties a track's media time to boot time at a fragment's first sample of that track (format.md section 9)."""
+
+    track: int  # index in WriterSpec.tracks
+    media_time: int  # unwrapped RTP, the track's timescale
+    boottime_ns: int  # arrival, minimum-delay estimate
+    session: int  # session serial
+    report: SenderReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRun:
+    """The samples of one track in one fragment, as the ring indexes them. Times are media times in the track's timescale."""
+
+    track: int  # index in WriterSpec.tracks
+    first_pts: int
+    end_pts: int  # end of the last sample in output order
+    count: int
+    key_pts: tuple[int, ...] = ()  # of the random access points, in decoding order
+    key_samples: tuple[int, ...] = ()  # their sample numbers in this fragment, from 0
+
+
+class FragmentBody(Protocol):
+    """`moof` + `mdat`, sizes known, bytes not yet copied. Implemented by `media.fragment.Fragment`."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that `write_into` will write."""
+
+    @property
+    def runs(self) -> Sequence[SampleRun]: ...
+
+    @property
+    def starts_with_key(self) -> bool:
+        """Whether every video track of the fragment begins with a random access point."""
+
+    @property
+    def damaged(self) -> bool: ...
+
+    def write_into(self, buffer: memoryview, sequence: int, media_base: Sequence[int]) -> None:
+        """Copies the media once. `sequence` goes into `mfhd`; `media_base[track]` is subtracted from media times to get `tfdt`."""
+
+
+class DurableSink(Protocol):
+    """Hears what became durable, in order, on the loop."""
+
+    def durable(self, writer: Writer, through_ns: int, fragments: int) -> None:
+        """Everything of `writer` that arrived up to boot time `through_ns` is on the medium."""
+
+    def lost(self, writer: Writer, cause: GapCause, from_ns: int, to_ns: int) -> None:
+        """Fragments that were appended could not be stored anywhere."""
+
+
+class Writer(Protocol):
+    """An open writer of the ring."""
+
+    @property
+    def spec(self) -> WriterSpec: ...
+
+    def append(
+        self,
+        fragment: FragmentBody,
+        run: int,
+        anchors: Sequence[Anchor],
+        arrived_from_ns: int,
+        arrived_to_ns: int,
+        *,
+        urgent: bool = False,
+    ) -> None:
+        """Queues one fragment for the next commit (`urgent`: commit now). The fragment's bytes are released once durable.
+
+        Raises `StoreUnavailable` when there is no healthy disk or the queue's bound is reached; nothing is queued then.
+        """
+
+    def close(self) -> None:
+        """No more fragments; the slot stays open for a later writer of the same spec (format.md section 8)."""
+
+
+class StoreUnavailable(Exception):
+    """The ring cannot take data now; `cause` says why."""
+
+    def __init__(self, cause: GapCause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+        self.detail = detail
+
+
+class MediaStore(Protocol):
+    """Implemented by the ring (`ring.Ring` for one disk; a pool later)."""
+
+    def open_writer(self, spec: WriterSpec, sink: DurableSink) -> Writer: ...
+
+    def start_run(
+        self,
+        recording: uuid.UUID,
+        job: uuid.UUID,
+        source: str,
+        cause: RunCause,
+        tracks: Sequence[uuid.UUID],
+        at_ns: int,
+    ) -> int:
+        """Opens a run at boot time `at_ns`, durable with the next commit. Returns its id."""
+
+    def stop_run(self, run: int, at_ns: int) -> None: ...
+
+    def note_gap(
+        self, recording: uuid.UUID, tracks: Sequence[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int | None
+    ) -> None:
+        """Ledgers a gap in boot time; `to_ns` None while it lasts (the next data of the track ends it)."""
+
+    def before_tick(self, feeder: Callable[[int], None]) -> None:
+        """`feeder(now_ns)` is called on the loop at the start of every commit tick, to append what is due."""
+
+
+# --- power, network --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlace:
+    """Where a device is on the camera LAN. `port` is the label printed on the case."""
+
+    mac: str
+    ip: str
+    port: str
+    name: str = ""
+    alone: bool = True  # the only device seen behind that port
+
+
+class CameraLocator(Protocol):
+    """Implemented by network."""
+
+    def locate(self, address: str) -> CameraPlace | None:
+        """The place of the device with this IP address or MAC, if known."""
+
+    def protected_ports(self) -> frozenset[str]:
+        """Labels of ports that carry the default route or the peer of a logged-in session."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraHealth:
+    """What ingest knows of one device, for the camera rescue."""
+
+    device: uuid.UUID
+    name: str
+    address: str
+    last_byte_ns: int  # CLOCK_BOOTTIME; 0: never
+    streaming: bool
+    silence: GapCause | None  # set while not streaming
+    fresh_sessions_without_media: int = 0
+
+
+class HealthSource(Protocol):
+    """Implemented by ingest."""
+
+    def health(self) -> Sequence[CameraHealth]: ...
+
+    def rescue_began(self, device: uuid.UUID, detail: str) -> None:
+        """The device's port is being cycled: the gap's cause from here on is PORT_CYCLED."""
+
+
+class PortPower(Protocol):
+    """Implemented by power."""
+
+    async def cycle(self, port: str, reason: str) -> None: ...
+
+    def port_state(self, port: str) -> str:
+        """One word for the operator: delivering, off, fault, ..."""
+
+
+# --- events ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One notification. `topic` is the ONVIF concrete topic path with prefixes, e.g. tns1:RecordingConfig/JobState."""
+
+    topic: str
+    source: tuple[tuple[str, str], ...] = ()
+    data: tuple[tuple[str, str], ...] = ()
+    operation: str = ""  # Initialized, Changed, Deleted for properties; empty for non-property events
+    utc_ns: int = 0  # wall, since 1970; 0: the broker stamps it
+    boottime_ns: int = 0  # 0: the broker stamps it
+
+
+class EventSink(Protocol):
+    """Implemented by events.Broker."""
+
+    def publish(self, event: Event) -> None: ...

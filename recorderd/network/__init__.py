@@ -1,0 +1,1 @@
+"""Links, bridge, addresses and the camera LAN over netlink, as transactions; the owner of time."""

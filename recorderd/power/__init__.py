@@ -1,0 +1,1 @@
+"""PoE policy: budget, priorities and the camera rescue. Drives `hw.poe`."""

@@ -1,0 +1,1 @@
+"""What is recorded when: activation, event filters, schedules, and access units into the ring."""

@@ -1,0 +1,1 @@
+"""The disk ring: preallocated slot files, one flush per tick, recovery, spans and the timeline."""

@@ -1,0 +1,1 @@
+"""The API objects in one SQLite file on the system partition, and their migrations."""

@@ -1,0 +1,1 @@
+"""Entry points of the child processes: whatever needs a decoder, an unusual transport or a risky parser."""
