@@ -58,6 +58,12 @@ class StreamSink(Protocol):
 
     def sender_report(self, session: StreamSession, track: int, report: SenderReport) -> None: ...
 
+    def interrupted(
+        self, session: StreamSession, tracks: Sequence[int], cause: GapCause, from_ns: int, to_ns: int, detail: str
+    ) -> None:
+        """Within a session that goes on, nothing usable of `tracks` came between these boot times (packets lost, a pause, the rate
+        cap). Called once the interval has ended, before the units that follow it."""
+
     def session_closed(self, session: StreamSession, cause: GapCause, detail: str) -> None:
         """The session ended; `detail` is one line for the operator, already free of secrets."""
 
@@ -93,6 +99,7 @@ class StreamRequest:
     verify_certificate: bool = True
     prebuffer_s: float = 0.0  # seconds asked for by jobs; the two newest closed GOPs are held regardless when > 0
     rate_cap_bps: int = 0  # 0: the default
+    device: uuid.UUID | None = None  # whose stream it is, for `HealthSource`; None: the receiver stands for itself
 
 
 class StreamSource(Protocol):
