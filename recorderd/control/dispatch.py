@@ -1,0 +1,91 @@
+"""The table from method names to handlers, typed so that a handler that does not fit its method does not pass the type check."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from recorderd.control.peer import Peer
+from recorderd.protocol.interface import Interface, Kind, Method
+from recorderd.protocol.upgrade import Trailer
+
+P = TypeVar("P", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class Body(Protocol):
+    """The raw bytes of an upgraded call. The server iterates, then asks for the trailer, and closes in every case."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def trailer(self) -> Trailer: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade(Generic[R]):
+    reply: R
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Last(Generic[R]):
+    """Wraps the reply that ends a stream; a stream without an end (events) never yields it."""
+
+    reply: R
+
+
+ReplyHandler = Callable[[P, Peer], Awaitable[R]]
+StreamHandler = Callable[[P, Peer], AsyncIterator[R | Last[R]]]
+UpgradeHandler = Callable[[P, Peer], Awaitable[Upgrade[R]]]
+AnyMethod = Method[msgspec.Struct, msgspec.Struct]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    method: AnyMethod
+    reply: ReplyHandler[msgspec.Struct, msgspec.Struct] | None = None
+    stream: StreamHandler[msgspec.Struct, msgspec.Struct] | None = None
+    upgrade: UpgradeHandler[msgspec.Struct, msgspec.Struct] | None = None
+
+
+class Dispatch:
+    """Filled by the faces at start. A method is served by exactly one handler; `missing` lists the declared ones without."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.interfaces: dict[str, Interface] = {}
+
+    def reply(self, method: Method[P, R], handler: ReplyHandler[P, R]) -> None:
+        self._add(method, Kind.REPLY, Entry(method, reply=handler))  # type: ignore[arg-type]
+
+    def stream(self, method: Method[P, R], handler: StreamHandler[P, R]) -> None:
+        """`handler` yields replies, the final one as `Last`; without `more` the caller gets the first one only."""
+        self._add(method, Kind.STREAM, Entry(method, stream=handler))  # type: ignore[arg-type]
+
+    def upgrade(self, method: Method[P, R], handler: UpgradeHandler[P, R]) -> None:
+        self._add(method, Kind.UPGRADE, Entry(method, upgrade=handler))  # type: ignore[arg-type]
+
+    def missing(self) -> list[str]:
+        return [
+            method.full_name
+            for interface in self.interfaces.values()
+            for method in interface.methods.values()
+            if method.full_name not in self.entries
+        ]
+
+    def _add(self, method: Method[P, R], kind: Kind, entry: Entry) -> None:
+        if method.kind is not kind or method.full_name in self.entries:
+            raise ValueError(f"{method.full_name}: wrong kind of handler, or a second one")
+        self.interfaces.setdefault(method.interface.name, method.interface)
+        self.entries[method.full_name] = entry
+
+
+class Face(Protocol):
+    """One interface's side of the server: translates between messages and a service."""
+
+    def bind(self, table: Dispatch) -> None: ...

@@ -1,0 +1,20 @@
+"""The words of `recorderctl`: each names the module that holds its arguments and its actions, imported only when asked for.
+
+Such a module has `add_arguments(parser)`, which sets `run` to a function `(arguments, session) -> exit code`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    module: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "bridge": Command("bridge", "join standard input and output to the control socket (what -H runs)"),
+    "completion": Command("completion", "print the completion script for a shell"),
+    "version": Command("version", "versions of this command and of the recorder"),
+}
