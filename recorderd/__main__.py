@@ -1,0 +1,7 @@
+"""`python -m recorderd` is `recorderd`."""
+
+import sys
+
+from recorderd.daemon import main
+
+sys.exit(main())
