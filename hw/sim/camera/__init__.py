@@ -1,0 +1,20 @@
+"""Simulated cameras that speak real RTSP (see README.md)."""
+
+from hw.sim.camera.authentication import Credentials
+from hw.sim.camera.camera import Camera
+from hw.sim.camera.clock import CameraClock
+from hw.sim.camera.encoder import VideoSettings
+from hw.sim.camera.faults import Faults, Quirks
+from hw.sim.camera.live import LiveSource
+from hw.sim.camera.sound import SoundSettings
+
+__all__ = [
+    "Camera",
+    "CameraClock",
+    "Credentials",
+    "Faults",
+    "LiveSource",
+    "Quirks",
+    "SoundSettings",
+    "VideoSettings",
+]
