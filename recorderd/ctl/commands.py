@@ -14,6 +14,10 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "status": Command("status", "is everything recorded that should be, worst first"),
+    "why": Command("why", "walk the chain from a camera's power to its durable media"),
+    "export": Command("export", "copy a span of a recording into an MP4 file"),
+    "snapshot": Command("export", "save one picture of a recording as JPEG"),
     "bridge": Command("bridge", "join standard input and output to the control socket (what -H runs)"),
     "completion": Command("completion", "print the completion script for a shell"),
     "version": Command("version", "versions of this command and of the recorder"),

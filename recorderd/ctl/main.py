@@ -51,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser(word: str) -> argparse.ArgumentParser:
     """The parser of one command, with the global options, which may stand after the word too."""
+    summary = COMMANDS[word].summary
     parser = argparse.ArgumentParser(
         prog=f"recorderctl {word}",
-        description=COMMANDS[word].summary.capitalize() + ".",
+        description=f"{summary[0].upper()}{summary[1:]}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
