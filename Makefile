@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.recorderd-$(shell cat setup.cfg pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: help run test test-slow lint bench clean system-packages
+.PHONY: help run test test-slow lint bench install clean system-packages
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,3 +39,12 @@ bench: $(STAMP) system-packages  ## ratios against peers, into tests/bench/resul
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+DESTDIR ?=
+PREFIX  ?= /usr
+
+install:  ## units, users and configuration below DESTDIR (the Python packages come by pip or a distribution's package)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/*.service systemd/*.socket $(wildcard systemd/*.timer)
+	install -D -m 644 systemd/recorderd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/recorderd.conf
+	install -D -m 644 systemd/recorderd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/recorderd.conf
+	install -D -m 644 config/recorderd.toml $(DESTDIR)/etc/recorderd/recorderd.toml
