@@ -1,0 +1,1 @@
+"""Real programs as peers and judges of the tests."""
