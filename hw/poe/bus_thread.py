@@ -1,0 +1,129 @@
+"""One thread per bus: the only place where drivers block. A bus that hangs costs its own ports, never the loop.
+
+An operation that outlives its limit fails its caller with `BusHung`; from then on every call fails at once, until the thread comes back
+(a kernel I2C transfer cannot be interrupted). Threads are daemonic, so a stuck one does not hold up the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
+from hw.poe.errors import BusHung
+
+T = TypeVar("T")
+
+
+class BusRunner(Protocol):
+    """Runs driver calls in order, one at a time."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def call(self, operation: Callable[[], T], *, limit_s: float = 5.0) -> T: ...
+
+    def oldest_operation_s(self) -> float:
+        """Age of the operation under way in seconds, 0 when idle."""
+
+    @property
+    def hung(self) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
+class InlineBus:
+    """Runs on the loop itself: for simulated chips in simulated time, which never block."""
+
+    hung = False
+
+    def __init__(self, name: str = "inline") -> None:
+        self.name = name
+
+    async def call(self, operation: Callable[[], T], *, limit_s: float = 5.0) -> T:  # noqa: ARG002
+        return operation()
+
+    def oldest_operation_s(self) -> float:
+        return 0.0
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+class BusThread:
+    """The real one. `call` is for one asyncio loop; the thread starts with the first call."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._began: float | None = None
+        self._hung = False
+        self._turn = asyncio.Lock()
+
+    @property
+    def hung(self) -> bool:
+        return self._hung
+
+    def oldest_operation_s(self) -> float:
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
+
+    async def call(self, operation: Callable[[], T], *, limit_s: float = 5.0) -> T:
+        """Raises `BusHung` when the bus is or gets stuck; otherwise whatever `operation` raises."""
+        if self._hung:
+            raise BusHung(f"{self.name}: stuck for {self.oldest_operation_s():.0f} s, left alone until it answers")
+        async with self._turn:
+            if self._hung:
+                raise BusHung(f"{self.name}: stuck")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=f"bus {self.name}", daemon=True)
+                self._thread.start()
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[T] = loop.create_future()
+
+            def settle(result: T | None, error: BaseException | None) -> None:
+                self._hung = False
+                if future.done():
+                    return
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(cast(T, result))
+
+            def done(result: T | None, error: BaseException | None) -> None:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(settle, result, error)
+
+            self._jobs.put((operation, done))
+            try:
+                finished, _ = await asyncio.wait([future], timeout=limit_s)
+            except asyncio.CancelledError:
+                future.cancel()
+                raise
+            if not finished:
+                self._hung = True
+                future.cancel()
+                raise BusHung(f"{self.name}: no answer within {limit_s:g} s")
+            return future.result()
+
+    def stop(self) -> None:
+        """Ends the thread after the operation under way; returns at once."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            operation, done = job
+            self._began = time.monotonic()
+            try:
+                result = operation()
+            except BaseException as error:  # noqa: BLE001 -- carried to the caller, not swallowed
+                self._began = None
+                done(None, error)
+            else:
+                self._began = None
+                done(result, None)

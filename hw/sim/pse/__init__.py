@@ -1,0 +1,1 @@
+"""Simulated PSE controllers: what the chip does, written from its register sheet and never from the driver."""

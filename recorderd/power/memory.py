@@ -1,0 +1,105 @@
+"""What of the power policy survives a restart, and the protocol of whoever stores it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+class PortWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator set on one port; None: as the board file says."""
+
+    admin: bool = True
+    priority: int | None = None
+    limit_mw: int | None = None
+
+
+class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One power cycle by the camera rescue. Boot time counts within `boot_id`, wall time (ns since 1970) across boots."""
+
+    device: uuid.UUID
+    port: str
+    boot_id: str
+    boottime_ns: int
+    utc_ns: int
+
+
+class HoldRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The operator asked the rescue to leave a device alone until then."""
+
+    device: uuid.UUID
+    until_utc_ns: int
+
+
+class PowerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything stored; small (a few KiB), rewritten as a whole."""
+
+    wishes: dict[str, PortWish] = {}
+    cycles: tuple[CycleRecord, ...] = ()
+    holds: tuple[HoldRecord, ...] = ()
+
+
+class PowerMemory(Protocol):
+    """`save` returns once the record survives a power cut."""
+
+    async def load(self) -> PowerRecord: ...
+
+    async def save(self, record: PowerRecord) -> None: ...
+
+
+class VolatileMemory:
+    """Survives the service, not the process: for tests and the demonstration."""
+
+    def __init__(self) -> None:
+        self.record = PowerRecord()
+        self.saves = 0
+
+    async def load(self) -> PowerRecord:
+        return self.record
+
+    async def save(self, record: PowerRecord) -> None:
+        self.record = record
+        self.saves += 1
+
+
+class FileMemory:
+    """A JSON file, replaced atomically. A file that cannot be read as a record counts as none; `unreadable` says so."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.unreadable = ""
+
+    async def load(self) -> PowerRecord:
+        return await asyncio.to_thread(self._load)
+
+    async def save(self, record: PowerRecord) -> None:
+        await asyncio.to_thread(self._save, msgspec.json.encode(record))
+
+    def _load(self) -> PowerRecord:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=PowerRecord)
+        except FileNotFoundError:
+            return PowerRecord()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self.unreadable = f"{self._path}: {error}"
+            return PowerRecord()
+
+    def _save(self, data: bytes) -> None:
+        partial = self._path.with_name(self._path.name + ".new")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        partial.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,533 @@
+"""`PowerService`: polls the controllers, lets `policy.step` decide, carries the decisions out and tells about them.
+
+One task per controller opens and polls it through the runner of its bus; one task decides. A controller that does not answer costs its
+own ports: they are shown as unknown and keep counting against the budget, because they may well go on delivering. At stop nothing is
+switched off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from hw.boards.assembly import Assembly, Placed
+from hw.boards.board import Port
+from hw.poe.controller import Capabilities, ControllerReading, Grants, Identity, PoeController
+from hw.poe.errors import PoeError
+from hw.poe.vocabulary import Fault, PortState, Priority
+from recorderd.model.ports import Clock, EventSink
+from recorderd.power.budget import Basis
+from recorderd.power.memory import PortWish, PowerMemory, PowerRecord
+from recorderd.power.policy import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput, step
+from recorderd.power.status import BudgetStatus, ControllerStatus, PortStatus, PowerStatus
+from recorderd.power.topics import controller_event, port_event, supply_event
+
+log = logging.getLogger("power")
+
+_S = 1_000_000_000
+_REOPEN_S = 5.0
+_FAST_POLL_S = 0.25  # while a port is starting or was just switched
+_OFF_S = 3.0  # capacitors in cameras hold seconds
+_OFF_WAIT_S = 5.0
+
+
+class UnknownPort(Exception):
+    """No port has this label."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One controller as the service knows it."""
+
+    placed: Placed
+    controller: PoeController | None = None
+    identity: Identity | None = None
+    reading: ControllerReading | None = None
+    read_ns: int = 0
+    failure: str = "not read yet"
+    faults: list[tuple[int, Fault]] = field(default_factory=list)  # (channel, fault) since the previous step
+    soon: asyncio.Event = field(default_factory=asyncio.Event)
+    settling_ns: int = 0  # poll faster until then
+
+
+@dataclass(slots=True)
+class _Override:
+    """A port kept off although it is wanted."""
+
+    reason: str
+    keep_share: bool
+
+
+class PowerService:
+    """Implements `ports.PortPower`. `commit_now` asks the recording to make everything durable at once, when the supply sags."""
+
+    def __init__(
+        self,
+        *,
+        assembly: Assembly,
+        clock: Clock,
+        events: EventSink,
+        memory: PowerMemory,
+        commit_now: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._board = assembly.board
+        self._clock = clock
+        self._events = events
+        self._store = memory
+        self._commit_now = commit_now
+        self._watched = {p.id: _Watched(p) for p in assembly.controllers}
+        self._ports = {p.label: p for p in assembly.board.port}
+        self._index = {p.label: i for i, p in enumerate(assembly.board.port)}
+        self._record = PowerRecord()
+        self._memory = Memory()
+        self._overrides: dict[str, _Override] = {}
+        self._reasons: dict[str, str] = {}
+        self._scheduled_off: dict[str, str] = {}
+        self._lldp_mw: dict[str, int] = {}
+        self._devices: dict[str, str] = {}
+        self._alarm = False
+        self._poke = asyncio.Event()
+        self._allocated_mw = 0
+        self._loaded = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    # --- life
+
+    async def run(self) -> None:
+        """Until cancelled. Bus failures are states, not exceptions."""
+        self._record = await self._store.load()
+        self._loaded.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for watched in self._watched.values():
+                    group.create_task(self._watch(watched), name=f"poe {watched.placed.id}")
+                group.create_task(self._decide_for_ever(group), name="poe policy")
+        finally:
+            for watched in self._watched.values():
+                watched.placed.runner.stop()
+
+    async def _watch(self, watched: _Watched) -> None:
+        placed = watched.placed
+        while True:
+            try:
+                if watched.controller is None:
+                    await self._open(watched)
+                await self._poll(watched)
+            except PoeError as error:
+                self._failed(watched, str(error))
+                await self._clock.sleep(_REOPEN_S)
+                continue
+            settling = self._clock.boottime_ns() < watched.settling_ns
+            pause_s = _FAST_POLL_S if settling else placed.pse.poll_ms / 1_000
+            watched.soon.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await watched.soon.wait()
+
+    async def _open(self, watched: _Watched) -> None:
+        runner = watched.placed.runner
+        controller = await runner.call(watched.placed.build, limit_s=10)
+        watched.identity = await runner.call(controller.open, limit_s=30)
+        watched.controller = controller
+        log.info("%s: found %s %s", watched.placed.id, watched.identity.chip, watched.identity.firmware)
+
+    async def _poll(self, watched: _Watched) -> None:
+        assert watched.controller is not None
+        began = self._clock.boottime_ns()
+        reading = await watched.placed.runner.call(watched.controller.read)
+        if watched.failure:
+            if watched.reading is not None:
+                self._events.publish(controller_event(watched.placed.id, "answers", "communication is back"))
+            watched.failure = ""
+        for fault in reading.faults:
+            if fault.channel >= 0:
+                watched.faults.append((fault.channel, fault.fault))
+            else:
+                self._controller_fault(watched, fault.fault, fault.detail)
+        watched.reading, watched.read_ns = reading, began
+        self._poke.set()
+
+    def _controller_fault(self, watched: _Watched, fault: Fault, detail: str) -> None:
+        log.warning("%s: %s (%s)", watched.placed.id, fault, detail)
+        self._events.publish(controller_event(watched.placed.id, fault, detail))
+        if fault is Fault.SUPPLY_LOW:
+            self.alarm()
+
+    def _failed(self, watched: _Watched, why: str) -> None:
+        if watched.failure != why:
+            log.warning("%s: %s; next try in %g s", watched.placed.id, why, _REOPEN_S)
+            if not watched.failure or watched.reading is None:
+                self._events.publish(controller_event(watched.placed.id, "fails", why))
+            watched.failure = why
+        self._changed.set()
+
+    # --- deciding
+
+    async def _decide_for_ever(self, group: asyncio.TaskGroup) -> None:
+        wake_ns = 0
+        while True:
+            pause_s = (wake_ns - self._clock.boottime_ns()) / _S if wake_ns else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._poke.wait()
+            self._poke.clear()
+            wake_ns = self._decide(group)
+
+    def _decide(self, group: asyncio.TaskGroup) -> int:
+        now = self._clock.boottime_ns()
+        before = self._memory.ports
+        result = step(self._memory, [self._input(p) for p in self._ports.values()], self._supply(now), now)
+        self._memory = result.memory
+        self._allocated_mw = result.allocated_mw
+        self._alarm = False
+        for watched in self._watched.values():
+            watched.faults.clear()
+        for notice in result.notices:
+            self._tell(notice)
+        if result.actions:
+            group.create_task(self._carry_out(result.actions, before), name="poe actions")
+        self._changed.set()
+        return result.wake_ns
+
+    def _input(self, port: Port) -> PortInput:
+        watched = self._watched[port.pse]
+        wish = self._wish(port.label)
+        override = self._overrides.get(port.label)
+        why_not = ""
+        if not wish.admin:
+            why_not = "switched off by the operator"
+        elif override is not None:
+            why_not = override.reason
+        elif port.label in self._scheduled_off:
+            why_not = self._scheduled_off[port.label]
+        reading = None
+        if watched.reading is not None and not watched.failure and port.channel < len(watched.reading.ports):
+            reading = watched.reading.ports[port.channel]
+        return PortInput(
+            label=port.label,
+            index=self._index[port.label],
+            grants=watched.controller.capabilities.grants if watched.controller is not None else Grants.CHIP,
+            max_mw=round(port.max_w * 1_000),
+            wanted=not why_not,
+            why_not=why_not,
+            keep_share=override is not None and override.keep_share,
+            priority=self._priority(port.label),
+            limit_mw=wish.limit_mw,
+            lldp_mw=self._lldp_mw.get(port.label),
+            reading=reading,
+            read_ns=watched.read_ns,
+            faults=tuple(fault for channel, fault in watched.faults if channel in (port.channel, port.second_channel)),
+        )
+
+    def _supply(self, now_ns: int) -> SupplyInput:
+        readings = [w for w in self._watched.values() if w.reading is not None and w.reading.supply_mv is not None]
+        lowest = min(readings, key=lambda w: w.reading.supply_mv or 0 if w.reading else 0, default=None)
+        return SupplyInput(
+            available_mw=self._available_mw(now_ns),
+            ready=self._ready(now_ns),
+            supply_mv=lowest.reading.supply_mv if lowest is not None and lowest.reading is not None else None,
+            read_ns=lowest.read_ns if lowest is not None else 0,
+            low_mv=round(self._board.supply.low_v * 1_000),
+            alarm=self._alarm,
+            basis=Basis(self._board.supply.basis),
+        )
+
+    def _ready(self, now_ns: int) -> bool:
+        """Disks spin up when the machine is switched on, which is where boot time starts."""
+        return now_ns >= self._board.supply.spinup_s * _S
+
+    def _disks_mw(self, now_ns: int) -> int:
+        supply = self._board.supply
+        return (
+            round(1_000 * (supply.disk_running_w if self._ready(now_ns) else supply.disk_spinup_w))
+            if supply.shared
+            else 0
+        )
+
+    def _available_mw(self, now_ns: int) -> int:
+        supply = self._board.supply
+        if not supply.total_w:
+            return sum(round(p.max_w * 1_000) for p in self._ports.values())
+        base = supply.base_w if supply.shared else 0.0
+        return max(0, round(1_000 * (supply.total_w - base - supply.guard_w)) - self._disks_mw(now_ns))
+
+    async def _carry_out(self, actions: tuple[Action, ...], before: Mapping[str, PortMemo]) -> None:
+        """In order; once something could not be switched off, nothing more is switched on."""
+        room = True
+        for action in actions:
+            if action.do is Do.COMMIT:
+                self._commit_now()
+                continue
+            if action.do in (Do.GRANT, Do.ENABLE) and not room:
+                self._restore(action.label, before)
+                continue
+            port = self._ports[action.label]
+            watched = self._watched[port.pse]
+            try:
+                await self._act(watched, port, action)
+            except PoeError as error:
+                log.warning("port %s: could not %s: %s", action.label, action.do, error)
+                room = room and action.do in (Do.GRANT, Do.ENABLE)
+                self._restore(action.label, before)
+            watched.settling_ns = self._clock.boottime_ns() + 5 * _S
+            watched.soon.set()
+
+    def _restore(self, label: str, before: Mapping[str, PortMemo]) -> None:
+        """What was decided did not happen: the port is taken to be as it was until the next reading."""
+        old = before.get(label)
+        if old is None:
+            return
+        memo = replace(old, acted_ns=self._clock.boottime_ns())
+        self._memory = replace(self._memory, ports={**self._memory.ports, label: memo})
+
+    async def _act(self, watched: _Watched, port: Port, action: Action) -> None:
+        controller = watched.controller
+        if controller is None:
+            raise PoeError(f"{watched.placed.id}: {watched.failure}")
+        channels = (port.channel,) if port.second_channel is None else (port.channel, port.second_channel)
+
+        def act() -> None:
+            for channel in channels:
+                match action.do:
+                    case Do.ENABLE:
+                        controller.set_admin(channel, on=True)
+                    case Do.DISABLE:
+                        controller.set_admin(channel, on=False)
+                    case Do.WITHDRAW:
+                        controller.withdraw(channel)
+                    case Do.GRANT:
+                        controller.grant(channel, action.limit_mw // len(channels))
+
+        await watched.placed.runner.call(act)
+
+    def _tell(self, notice: Notice) -> None:
+        if not notice.label:
+            log.warning("%s", notice.reason)
+            self._events.publish(supply_event(notice.kind == "sag", notice.reason))
+            return
+        self._reasons[notice.label] = notice.reason
+        log.info("port %s: %s: %s", notice.label, notice.kind, notice.reason)
+        self._events.publish(port_event(notice.label, notice.kind, notice.reason, self.port_state(notice.label)))
+
+    # --- what others ask for
+
+    def alarm(self) -> None:
+        """The supply sags, by a signal other than its measured voltage: sheds at once."""
+        self._alarm = True
+        self._poke.set()
+
+    async def set_admin(self, label: str, on: bool) -> None:
+        """Raises `UnknownPort`. Durable when it returns; the port follows within a poll."""
+        await self._set_wish(label, replace_wish(self._wish_of(label), admin=on))
+
+    async def set_priority(self, label: str, priority: Priority) -> None:
+        """Raises `UnknownPort`, `PoeError`."""
+        await self._set_wish(label, replace_wish(self._wish_of(label), priority=int(priority)))
+        port = self._ports[label]
+        watched = self._watched[port.pse]
+        if watched.controller is not None and watched.controller.capabilities.priorities:
+            controller = watched.controller
+            await watched.placed.runner.call(lambda: controller.set_priority(port.channel, priority))
+
+    async def set_limit(self, label: str, limit_mw: int | None) -> None:
+        """None: back to what the board allows. Raises `UnknownPort`, `PoeError`."""
+        await self._set_wish(label, replace_wish(self._wish_of(label), limit_mw=limit_mw))
+        port = self._ports[label]
+        watched = self._watched[port.pse]
+        if watched.controller is not None and watched.controller.capabilities.limits:
+            controller = watched.controller
+            wanted = round(port.max_w * 1_000) if limit_mw is None else limit_mw
+            await watched.placed.runner.call(lambda: controller.set_limit(port.channel, wanted))
+
+    async def cycle(self, port: str, reason: str) -> None:
+        """Off, at least 3 s without voltage, on again; returns when the port may have power again.
+
+        Raises `UnknownPort`, and `PoeError` when the port could not be switched off.
+        """
+        self._wish_of(port)
+        if port in self._overrides:
+            raise PoeError(f"port {port}: already being cycled")
+        self._overrides[port] = _Override(reason, keep_share=True)
+        self._poke.set()
+        try:
+            deadline = self._clock.boottime_ns() + round(_OFF_WAIT_S * _S)
+            began = self._clock.boottime_ns()
+            while not self._is_off(port, began):
+                if self._clock.boottime_ns() >= deadline:
+                    raise PoeError(f"port {port}: still powered {_OFF_WAIT_S:g} s after it was switched off")
+                await self._clock.sleep(0.1)
+            await self._clock.sleep(_OFF_S)
+        finally:
+            del self._overrides[port]
+            self._poke.set()
+
+    def _is_off(self, label: str, since_ns: int) -> bool:
+        port = self._ports[label]
+        watched = self._watched[port.pse]
+        if watched.reading is None or watched.failure or watched.read_ns <= since_ns:
+            return False
+        reading = watched.reading.ports[port.channel]
+        return not reading.powered and not reading.admin
+
+    def set_schedule(self, off: Mapping[str, str]) -> None:
+        """Ports that a schedule keeps off now, with the reason."""
+        if dict(off) != self._scheduled_off:
+            self._scheduled_off = dict(off)
+            self._poke.set()
+
+    def set_lldp(self, label: str, power_mw: int | None) -> None:
+        """What the device asked for over LLDP, at the PSE's end."""
+        if power_mw is None:
+            self._lldp_mw.pop(label, None)
+        else:
+            self._lldp_mw[label] = power_mw
+        self._poke.set()
+
+    def set_devices(self, names: Mapping[str, str]) -> None:
+        """Names of the devices behind the ports, by label, for the table."""
+        self._devices = dict(names)
+
+    # --- what it knows
+
+    def port_state(self, port: str) -> str:
+        """`ports.PortPower`: one word; "unknown" for a label nobody has."""
+        if port not in self._ports:
+            return PortState.UNKNOWN
+        return self._state(self._ports[port])
+
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self._ports)
+
+    def capabilities(self, label: str) -> Capabilities | None:
+        self._wish_of(label)
+        controller = self._watched[self._ports[label].pse].controller
+        return None if controller is None else controller.capabilities
+
+    async def wait_changed(self) -> None:
+        """Returns after the next decision or failure."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def oldest_operation_s(self) -> float:
+        """For the watchdog: the longest a bus has been busy with one operation; a hung bus is FAILED and no longer counts."""
+        runners = {w.placed.runner.name: w.placed.runner for w in self._watched.values()}
+        return max((r.oldest_operation_s() for r in runners.values() if not r.hung), default=0.0)
+
+    def status(self) -> PowerStatus:
+        now = self._clock.boottime_ns()
+        ports = tuple(self._port_status(p) for p in self._ports.values())
+        supply = self._board.supply
+        return PowerStatus(
+            board=self._board.title or self._board.name,
+            ports=ports,
+            controllers=tuple(self._controller_status(w, now) for w in self._watched.values()),
+            budget=BudgetStatus(
+                total_mw=round(supply.total_w * 1_000),
+                base_mw=round(supply.base_w * 1_000) if supply.shared else 0,
+                disks_mw=self._disks_mw(now),
+                guard_mw=round(supply.guard_w * 1_000),
+                available_mw=self._available_mw(now),
+                allocated_mw=self._allocated_mw,
+                measured_mw=sum(p.power_mw or 0 for p in ports),
+                basis=supply.basis,
+                ready=self._ready(now),
+                sagging=bool(self._memory.sag_since_ns),
+            ),
+        )
+
+    def _controller_status(self, watched: _Watched, now_ns: int) -> ControllerStatus:
+        reading, identity = watched.reading, watched.identity
+        return ControllerStatus(
+            id=watched.placed.id,
+            driver=watched.placed.pse.driver,
+            chip=identity.chip if identity is not None else "",
+            firmware=identity.firmware if identity is not None else "",
+            healthy=not watched.failure,
+            detail=watched.failure,
+            temperature_c=reading.temperature_c if reading is not None else None,
+            supply_mv=reading.supply_mv if reading is not None else None,
+            budget_mw=reading.budget_mw if reading is not None else None,
+            age_ms=(now_ns - watched.read_ns) // 1_000_000 if reading is not None else -1,
+            link=reading.link if reading is not None else ControllerReading(ports=()).link,
+            grants=watched.controller.capabilities.grants if watched.controller is not None else "",
+        )
+
+    def _port_status(self, port: Port) -> PortStatus:
+        given = self._input(port)
+        memo = self._memory.ports.get(port.label, PortMemo())
+        reading = given.reading
+        return PortStatus(
+            label=port.label,
+            controller=port.pse,
+            channel=port.channel,
+            state=self._state(port),
+            wanted=given.wanted,
+            priority=given.priority.name.lower(),
+            detection=reading.detection if reading is not None else "unknown",
+            pd_class=reading.pd_class if reading is not None else None,
+            voltage_mv=reading.voltage_mv if reading is not None else None,
+            current_ma=reading.current_ma if reading is not None else None,
+            power_mw=reading.power_mw if reading is not None else None,
+            allocated_mw=memo.allocated_mw,
+            limit_mw=given.ceiling_mw,
+            since_ns=memo.since_ns,
+            last_fault=memo.backoff.last_fault or "",
+            last_fault_ns=memo.backoff.last_fault_ns,
+            retry_ns=max(memo.backoff.retry_ns, memo.hold_ns),
+            reason=self._reasons.get(port.label, ""),
+            device=self._devices.get(port.label, ""),
+            netdev=port.netdev,
+        )
+
+    def _state(self, port: Port) -> str:
+        given = self._input(port)
+        memo = self._memory.ports.get(port.label, PortMemo())
+        if given.reading is None:
+            return PortState.UNKNOWN
+        if port.label in self._overrides:
+            return "cycling"
+        if not given.wanted:
+            return PortState.DISABLED if memo.phase is Phase.OFF else given.reading.state
+        if given.reading.powered:
+            return given.reading.state
+        if memo.backoff.waiting(self._clock.boottime_ns()):
+            return PortState.BACKOFF
+        if memo.phase is Phase.WAITING and memo.refused:
+            return PortState.DENIED
+        return given.reading.state
+
+    # --- wishes
+
+    def _wish(self, label: str) -> PortWish:
+        return self._record.wishes.get(label, PortWish())
+
+    def _wish_of(self, label: str) -> PortWish:
+        if label not in self._ports:
+            raise UnknownPort(label)
+        return self._wish(label)
+
+    def _priority(self, label: str) -> Priority:
+        chosen = self._wish(label).priority
+        return Priority(chosen) if chosen is not None else Priority[self._ports[label].priority.upper()]
+
+    async def _set_wish(self, label: str, wish: PortWish) -> None:
+        record = PowerRecord(
+            wishes={**self._record.wishes, label: wish}, cycles=self._record.cycles, holds=self._record.holds
+        )
+        await self._store.save(record)
+        self._record = record
+        self._poke.set()
+
+
+def replace_wish(
+    wish: PortWish, *, admin: bool | None = None, priority: int | None = None, limit_mw: int | None = -1
+) -> PortWish:
+    """`limit_mw` None removes the limit; left out, it stays."""
+    return PortWish(
+        admin=wish.admin if admin is None else admin,
+        priority=wish.priority if priority is None else priority,
+        limit_mw=wish.limit_mw if limit_mw == -1 else limit_mw,
+    )
