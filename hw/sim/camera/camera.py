@@ -56,8 +56,8 @@ class Camera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop_listening()
-        for connection in list(self.connections):
-            connection.close()
+        self.reset()
+        await self.until(lambda: not self.connections)
 
     @property
     def port(self) -> int:

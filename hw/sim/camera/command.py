@@ -9,7 +9,9 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from fractions import Fraction
+from pathlib import Path
 
+from hw.sim.camera import control
 from hw.sim.camera.authentication import Credentials
 from hw.sim.camera.camera import Camera
 from hw.sim.camera.clock import CameraClock
@@ -38,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fps", type=int, default=15)
     parser.add_argument("--user", default="", help="ask for this user name (Digest)")
     parser.add_argument("--password", default="", help="and this password; a made-up one, visible in the process list")
+    parser.add_argument(
+        "--control", default="", help="a Unix socket that takes commands (see hw/sim/camera/control.py)"
+    )
     return parser
 
 
@@ -69,5 +74,10 @@ async def _serve(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         cameras = [await stack.enter_async_context(camera) for camera in _cameras(options)]
-        print(json.dumps({"cameras": [{"name": camera.name, "url": camera.url} for camera in cameras]}), flush=True)
+        urls = [{"name": camera.name, "url": camera.url} for camera in cameras]
+        if options.control:
+            server = await control.serve({camera.name: camera for camera in cameras}, Path(options.control))
+            stack.callback(Path(options.control).unlink, missing_ok=True)
+            stack.callback(server.close)
+        print(json.dumps({"cameras": urls}), flush=True)
         await stop.wait()

@@ -97,6 +97,16 @@ class Connection(asyncio.Protocol):
     def sender(self) -> Sender | None:
         return self._sender
 
+    @property
+    def dropped(self) -> int:
+        """Packet runs that were dropped because the client did not keep up."""
+        return self._outlet.dropped if self._outlet else 0
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the client."""
+        return self._outlet.backlog if self._outlet else 0
+
     def close(self) -> None:
         """An orderly close."""
         if self._transport is not None:

@@ -102,14 +102,14 @@ def _options(settings: VideoSettings, *, low_delay: bool) -> dict[str, str]:
         params = [
             f"keyint={settings.gop}:min-keyint={settings.gop}:scenecut=0:bframes={settings.reorder}:b-adapt=0",
             f"b-pyramid={int(settings.pyramid)}:open-gop={int(settings.open_gop)}:slices={settings.slices}",
-            f"intra-refresh={int(settings.intra_refresh)}:repeat-headers=1:log-level=none:pools=none:frame-threads=1",
+            f"intra-refresh={int(settings.intra_refresh)}:repeat-headers=1:log-level=none:pools=1:frame-threads=1",
             f"vbv-maxrate={cap_kbps}:vbv-bufsize={cap_kbps}:info=0",
         ]
         if not low_delay:
             params.append(f"rc-lookahead={5 + settings.reorder}")
         tune = {"tune": "zerolatency"} if low_delay and not settings.reorder else {}
         return {"preset": "ultrafast", "forced-idr": "1", "x265-params": ":".join(params)} | tune
-    return {}
+    return {"huffman": "default"}  # RFC 2435 sends no Huffman tables
 
 
 def encode_all(settings: VideoSettings, pictures: Iterator[NDArray[np.uint8]]) -> list[CodedPicture]:

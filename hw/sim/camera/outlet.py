@@ -21,11 +21,15 @@ class Outlet:
         self._timer: asyncio.TimerHandle | None = None
         self.dropped = 0
 
+    @property
+    def backlog(self) -> int:
+        return self._queued_bytes + self._transport.get_write_buffer_size()
+
     def write(self, data: bytes | bytearray | memoryview) -> bool:
         """False when `data` was dropped."""
         if self._faults.hang or self._transport.is_closing():
             return False
-        if self._queued_bytes + self._transport.get_write_buffer_size() + len(data) > BACKLOG_BYTES:
+        if self.backlog + len(data) > BACKLOG_BYTES:
             self.dropped += 1
             return False
         if self._faults.drip_bytes_per_s or self._queue:
