@@ -1,0 +1,267 @@
+"""A change of the network that undoes itself unless someone who can still get in confirms it.
+
+Life of a change:
+
+    preview    wish -> faults, plan
+    apply      generation staged -> `pending` written -> timer armed -> steps, units -> token
+    confirm    token right, login younger than the change -> generation confirmed, timer disarmed
+    undone     a step failed, the deadline passed, `rollback`, a reboot: the guard restores, whoever is still alive
+
+There is one way back and it is the guard's, also where this process could do it: so it is exercised every time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from recorderd.model.network import NetworkWish
+from recorderd.model.ports import Clock
+from recorderd.network import filter as packet_filter
+from recorderd.network import isolation
+from recorderd.network.check import Fault, faults
+from recorderd.network.execute import Executor, StepFailed
+from recorderd.network.generations import Damaged, Generations, Pending, boot_id
+from recorderd.network.goal import NOTHING, Goal, goal_of
+from recorderd.network.observed import Observed
+from recorderd.network.plan import Impossible, Plan, plan
+from recorderd.network.undo import UndoTimer
+from recorderd.network.units import UnitFailed, Units
+from recorderd.network.written import generation
+
+log = logging.getLogger(__name__)
+
+CONFIRM_MIN_S, CONFIRM_MAX_S, CONFIRM_DEFAULT_S = 10, 3600, 60
+TOKEN_BYTES = 5  # typed by hand; three wrong ones undo the change
+WRONG_TOKENS_MAX = 3
+STEPS_MAX_S = 60  # what the steps and units of one change may take
+CONFIRM_SLACK_S = 2  # a confirmation this close to the deadline is refused rather than raced
+
+
+class Refused(Exception):
+    """A request that changes nothing; `code` is a stable word for programs, the text one line for people."""
+
+    def __init__(self, code: str, line: str) -> None:
+        super().__init__(line)
+        self.code = code
+
+
+class Undone(Exception):
+    """The change failed and the former network stands again; one line."""
+
+
+class ServicePlan(Protocol):
+    """The units a wish needs and the files they read (DHCP, NTP)."""
+
+    def __call__(self, wish: NetworkWish) -> tuple[tuple[str, ...], dict[str, str]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A change that now awaits its confirmation. `token` is empty where nothing had to change."""
+
+    plan: Plan
+    token: str
+    confirm_within_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    plan: Plan
+    goal: Goal
+    observed: Observed
+    formerly: Goal
+    former_ruleset: str
+
+
+class Transactions:
+    """One change at a time."""
+
+    def __init__(
+        self,
+        *,
+        generations: Generations,
+        executor: Executor,
+        undo: UndoTimer,
+        units: Units,
+        services: ServicePlan,
+        clock: Clock,
+        login_began_s: Callable[[int], float | None],
+    ) -> None:
+        self._generations = generations
+        self._executor = executor
+        self._undo = undo
+        self._units = units
+        self._services = services
+        self._clock = clock
+        self._login_began_s = login_began_s
+        self._one = asyncio.Lock()
+        self._wrong_tokens = 0
+
+    def confirmed_wish(self) -> NetworkWish | None:
+        """What was last confirmed; None before the first time."""
+        return self.wish_of(self._generations.confirmed())
+
+    def wish_of(self, number: int | None) -> NetworkWish | None:
+        text = self._generations.read(number, "wish.json") if number is not None else None
+        if text is None:
+            return None
+        try:
+            return msgspec.json.decode(text, type=NetworkWish)
+        except msgspec.DecodeError as error:
+            raise Damaged(f"generation {number}: wish.json: {error}") from error
+
+    def pending(self) -> Pending | None:
+        return self._generations.pending()
+
+    def unsettled(self) -> bool:
+        """A change awaits confirmation or is being undone: nobody else may touch the network now."""
+        return self._generations.pending() is not None or self._generations.undoing()
+
+    async def preview(self, wish: NetworkWish) -> Preview:
+        """The plan that `apply` would carry out. Raises `Refused`."""
+        found: tuple[Fault, ...] = faults(wish)
+        if found:
+            raise Refused(
+                "invalid", "; ".join(map(str, found[:5])) + (f" (and {len(found) - 5} more)" if found[5:] else "")
+            )
+        former = self.confirmed_wish()
+        former_ruleset = isolation.ruleset(former) if former is not None else ""
+        formerly = goal_of(former, former_ruleset) if former is not None else NOTHING
+        goal = goal_of(wish, isolation.ruleset(wish))
+        observed = await self._executor.observe()
+        try:
+            change = plan(goal, observed, formerly=formerly, table_differs=table_differs(goal, observed))
+        except Impossible as error:
+            raise Refused("impossible", str(error)) from error
+        return Preview(change, goal, observed, formerly, former_ruleset)
+
+    async def apply(self, wish: NetworkWish, *, confirm_within_s: int = CONFIRM_DEFAULT_S) -> Applied:
+        """Carries out what leads to `wish`. Raises `Refused` (nothing done) or `Undone` (undone again)."""
+        if not CONFIRM_MIN_S <= confirm_within_s <= CONFIRM_MAX_S:
+            raise Refused(
+                "invalid", f"the time to confirm is {CONFIRM_MIN_S} to {CONFIRM_MAX_S} seconds, not {confirm_within_s}"
+            )
+        async with self._one:
+            if self.unsettled():
+                raise Refused("pending", "another change awaits its confirmation: confirm it or roll it back first")
+            seen = await self.preview(wish)
+            units, files = self._services(wish)
+            number = await asyncio.to_thread(
+                self._generations.stage,
+                generation(
+                    wish,
+                    seen.goal,
+                    seen.plan,
+                    seen.observed,
+                    former_ruleset=seen.former_ruleset,
+                    units=units,
+                    services=files,
+                ),
+            )
+            former = self._generations.confirmed() or 0
+            token = secrets.token_hex(TOKEN_BYTES)
+            # Until the steps are done the deadline lies far enough ahead that the guard cannot act while it is written again below.
+            pending = self._pending(number, former, token, confirm_within_s + 2 * STEPS_MAX_S)
+            await asyncio.to_thread(self._generations.arm, pending)
+            try:
+                await self._undo.arm()
+            except UnitFailed as error:
+                await asyncio.to_thread(self._generations.abandon)
+                raise Refused(
+                    "no-undo", f"nothing was changed, because the undo timer cannot be armed: {error}"
+                ) from error
+            self._wrong_tokens = 0
+            try:
+                async with asyncio.timeout(STEPS_MAX_S):
+                    await self._carry_out(seen.plan, former, number, units)
+            except (StepFailed, UnitFailed, TimeoutError) as error:
+                await self._restore(pending)
+                why = str(error) or f"not done within {STEPS_MAX_S} s"
+                raise Undone(f"{why}; the former network stands again") from error
+            # The time to confirm begins now, not when the steps began.
+            pending = self._pending(number, former, token, confirm_within_s)
+            await asyncio.to_thread(self._generations.arm, pending)
+            log.info("network: %d steps done, undone in %d s unless confirmed", len(seen.plan.steps), confirm_within_s)
+            return Applied(seen.plan, token, confirm_within_s)
+
+    async def confirm(self, token: str, pid: int) -> None:
+        """`pid` is the process that asks (SO_PEERCRED). Raises `Refused`; after three wrong tokens the change is undone."""
+        async with self._one:
+            pending = self._generations.pending()
+            if pending is None:
+                raise Refused("nothing-pending", "no change awaits confirmation (it may have been undone already)")
+            if not hmac.compare_digest(_digest(token), pending.token_digest):
+                self._wrong_tokens += 1
+                if self._wrong_tokens >= WRONG_TOKENS_MAX:
+                    await self._restore(pending)
+                    raise Refused("wrong-token", "wrong token for the third time: the former network stands again")
+                raise Refused("wrong-token", "this is not the token that `net apply` printed")
+            login_s = self._login_began_s(pid)
+            if login_s is None or login_s <= pending.changed_s:
+                raise Refused("old-login", "confirm from a login made after the change: open a new SSH connection")
+            if self._now_s() > pending.deadline_s - CONFIRM_SLACK_S or not await asyncio.to_thread(
+                self._generations.take
+            ):
+                raise Refused("too-late", "the time to confirm is over: the former network is being restored")
+            await asyncio.to_thread(self._generations.confirm, pending.new)
+            log.info("network: change confirmed")
+            try:
+                await self._undo.disarm()
+            except UnitFailed as error:
+                log.warning("network: %s (harmless: nothing is pending)", error)
+
+    async def rollback(self) -> None:
+        """Restores the former network at once. Raises `Refused` where nothing is pending."""
+        async with self._one:
+            pending = self._generations.pending()
+            if pending is None:
+                raise Refused("nothing-pending", "no change awaits confirmation: there is nothing to roll back")
+            await self._restore(pending)
+
+    async def _carry_out(self, change: Plan, former: int, number: int, units: tuple[str, ...]) -> None:
+        leaving = [unit for unit in (self._generations.read(former, "units") or "").split() if unit not in units]
+        for unit in leaving:
+            await self._units.stop(unit)
+        for step in change.steps:
+            await self._executor.carry_out(step)
+        await asyncio.to_thread(self._generations.activate, number)
+        for unit in units:
+            await self._units.restart(unit)
+
+    async def _restore(self, pending: Pending) -> None:
+        """The guard does it; with the deadline set to the past it does it now."""
+        try:
+            await asyncio.to_thread(self._generations.arm, replace(pending, deadline_s=0))
+            await self._undo.run_now()
+        except (UnitFailed, OSError) as error:
+            raise Undone(
+                f"the guard could not be run now ({error}): it restores the former network at the deadline"
+            ) from error
+        log.warning("network: the former network stands again")
+
+    def _pending(self, new: int, former: int, token: str, within_s: int) -> Pending:
+        now_s = self._now_s()
+        return Pending(boot_id(), int(now_s) + within_s, now_s, former, new, _digest(token))
+
+    def _now_s(self) -> float:
+        return self._clock.boottime_ns() / 1e9
+
+
+def table_differs(goal: Goal, observed: Observed) -> bool:
+    """Whether the packet filter that stands is another than the one wanted."""
+    wanted = packet_filter.canonical(json.loads(goal.ruleset)) if goal.ruleset else None
+    return wanted != observed.table
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.strip().encode()).hexdigest()

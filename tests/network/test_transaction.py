@@ -1,0 +1,259 @@
+"""Changes of a real kernel's network in a namespace, and their way back, with the real guard."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recorderd.model.clock import SystemClock
+from recorderd.model.network import (
+    CameraLan,
+    IPv4Mode,
+    IPv6Mode,
+    NetworkWish,
+    Route,
+    Uplink,
+    UplinkIPv4,
+    UplinkIPv6,
+)
+from recorderd.network.execute import KernelExecutor, StepFailed
+from recorderd.network.generations import Generations
+from recorderd.network.steps import Step
+from recorderd.network.transaction import Refused, Transactions, Undone
+from tests.network.fakes import FakeUnits, GuardTimer
+from tests.network.namespaces import Lab, differences, picture, run
+
+NOW_LOGIN = 1e12  # a login of the far future: newer than any change
+
+FORMER = NetworkWish(
+    uplink=Uplink(
+        interface="eth0",
+        ipv4=UplinkIPv4(mode=IPv4Mode.STATIC, addresses=("10.1.0.5/24", "10.1.0.6/24"), gateway="10.1.0.1"),
+        ipv6=UplinkIPv6(mode=IPv6Mode.STATIC, addresses=("2001:db8::5/64",), gateway="2001:db8::1"),
+    ),
+    cameras=CameraLan(ports=("lan1",), address="192.168.50.1/24"),
+    routes=(Route(to="172.16.0.0/12", via="10.1.0.254"),),
+)
+# Everything at once: other addresses on the same network, other MTU, one more port, other camera network, other routes.
+LATTER = NetworkWish(
+    uplink=Uplink(
+        interface="eth0",
+        mtu=1400,
+        ipv4=UplinkIPv4(mode=IPv4Mode.STATIC, addresses=("10.1.0.6/24", "10.9.0.5/16"), gateway="10.9.0.1"),
+        ipv6=UplinkIPv6(mode=IPv6Mode.OFF),
+    ),
+    cameras=CameraLan(ports=("lan1", "lan2"), address="192.168.60.1/24", bridge="cams"),
+    routes=(Route(to="172.20.0.0/16", via="10.9.0.254", metric=7),),
+)
+
+
+def no_services(wish: NetworkWish) -> tuple[tuple[str, ...], dict[str, str]]:
+    return (("recorderd-dnsmasq.service",), {"dnsmasq.conf": "# none\n"}) if wish.cameras else ((), {})
+
+
+class Room:
+    """The network room without its daemon."""
+
+    def __init__(self, folder: Path, executor: KernelExecutor | None = None) -> None:
+        self.folder = folder / "network"
+        self.folder.mkdir(exist_ok=True)
+        said = folder / "systemctl"
+        said.write_text(f'#!/bin/sh\necho "$@" >>{folder}/systemctl.log\n')
+        said.chmod(0o755)
+        self.generations = Generations(self.folder)
+        self.timer = GuardTimer(self.folder)
+        self.units = FakeUnits()
+        self.login_s: float | None = NOW_LOGIN
+        self.executor = executor or KernelExecutor()
+        self.transactions = Transactions(
+            generations=self.generations,
+            executor=self.executor,
+            undo=self.timer,
+            units=self.units,
+            services=no_services,
+            clock=SystemClock(),
+            login_began_s=lambda pid: self.login_s,
+        )
+
+    async def settle(self, wish: NetworkWish) -> None:
+        """Applies and confirms."""
+        applied = await self.transactions.apply(wish)
+        await self.transactions.confirm(applied.token, pid=1)
+
+    def expire(self) -> None:
+        pending = self.generations.pending()
+        assert pending is not None
+        self.generations.arm(replace(pending, deadline_s=0))
+
+    def reboot(self) -> None:
+        pending = self.generations.pending()
+        if pending is not None:
+            self.generations.arm(replace(pending, boot_id="another-boot"))
+
+
+def test_every_part_is_applied_and_a_second_plan_is_empty(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+
+    async def story() -> None:
+        await room.settle(FORMER)
+        assert not (await room.transactions.preview(FORMER)).plan.steps
+        await room.settle(LATTER)
+        assert not (await room.transactions.preview(LATTER)).plan.steps
+
+    asyncio.run(story())
+    shown = picture()
+    assert shown["links"]["eth0"]["mtu"] == 1400
+    assert [a["local"] for a in shown["links"]["eth0"]["addresses"]] == ["10.1.0.6", "10.9.0.5"]
+    assert shown["links"]["eth0"]["disable_ipv6"] == "1"
+    assert "cameras" not in shown["links"]
+    assert [a["local"] for a in shown["links"]["cams"]["addresses"]] == ["192.168.60.1"]
+    for port in ("lan1", "lan2"):
+        assert shown["links"][port]["master"] == "cams"
+        assert shown["links"][port]["isolated"] is True
+        assert shown["links"][port]["up"]
+    assert {(r["dst"], r["gateway"]) for r in shown["routes"]} == {
+        ("default", "10.9.0.1"),
+        ("172.20.0.0/16", "10.9.0.254"),
+    }
+    assert room.units.running == {"recorderd-dnsmasq.service"}
+
+
+def test_an_unconfirmed_change_is_undone_by_the_guard_alone(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    asyncio.run(room.settle(FORMER))
+    before = picture()
+    asyncio.run(room.transactions.apply(LATTER))
+    assert picture() != before
+    assert room.timer.armed
+    asyncio.run(room.timer.guard("tick"))  # not yet due
+    assert picture() != before
+    room.expire()
+    said = asyncio.run(room.timer.guard("tick"))
+    assert not differences(picture(), before), said
+    assert room.generations.pending() is None
+    assert room.transactions.confirmed_wish() == FORMER
+    log = (tmp_path / "systemctl.log").read_text()
+    assert "stop recorderd-dnsmasq.service\nstart recorderd-dnsmasq.service" in log
+
+
+def test_what_the_machine_had_before_us_comes_back(lab: Lab, tmp_path: Path) -> None:
+    """First change on a machine that someone set up by hand, with a lease and a route of its own."""
+    run("ip", "link", "set", "eth0", "up")
+    run("ip", "addr", "add", "10.1.0.77/24", "dev", "eth0", "valid_lft", "3600", "preferred_lft", "1800")
+    run("ip", "addr", "add", "10.5.0.7/16", "brd", "+", "dev", "eth0")
+    run("ip", "route", "add", "default", "via", "10.1.0.1")
+    run("ip", "link", "add", "foreign", "type", "bridge")
+    run("nft", "add", "table", "inet", "someone")
+    before = picture()
+    room = Room(tmp_path)
+
+    async def story() -> None:
+        await room.transactions.apply(LATTER)
+        assert picture() != before
+        await room.transactions.rollback()
+
+    asyncio.run(story())
+    assert not differences(picture(), before)
+    assert room.transactions.confirmed_wish() is None
+
+
+class Faulty(KernelExecutor):
+    """Fails at the step of one number, counted from 0."""
+
+    def __init__(self, fail_at: int) -> None:
+        super().__init__()
+        self.fail_at = fail_at
+        self.count = 0
+
+    async def carry_out(self, step: Step) -> None:
+        if self.count == self.fail_at:
+            raise StepFailed(step, "injected")
+        self.count += 1
+        await super().carry_out(step)
+
+
+def test_each_step_made_to_fail_in_turn_leaves_the_former_network(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    asyncio.run(room.settle(FORMER))
+    before = picture()
+    steps = asyncio.run(room.transactions.preview(LATTER)).plan.steps
+    assert len(steps) > 15
+    for number in range(len(steps)):
+        faulty = Room(tmp_path, Faulty(number))
+        with pytest.raises(Undone, match="injected"):
+            asyncio.run(faulty.transactions.apply(LATTER))
+        assert not differences(picture(), before), f"step {number}: {steps[number]}"
+        assert faulty.generations.pending() is None
+        assert faulty.transactions.confirmed_wish() == FORMER
+
+
+def test_boot_files_set_the_confirmed_network_up_from_nothing(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    asyncio.run(room.settle(FORMER))
+    before = picture()
+    lab.power_cut()
+    assert picture() != before
+    asyncio.run(room.timer.guard("boot"))
+    assert not differences(picture(), before)
+    # and with a change pending when the power goes: the former network, at boot
+    asyncio.run(room.transactions.apply(LATTER))
+    room.reboot()
+    lab.power_cut()
+    asyncio.run(room.timer.guard("boot"))
+    assert not differences(picture(), before)
+    assert json.loads((room.folder / "confirmed" / "wish.json").read_text())["uplink"]["mtu"] == 0
+
+
+def test_confirmation_needs_the_token_and_a_new_login(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+
+    async def story() -> None:
+        await room.settle(FORMER)
+        before = picture()
+        with pytest.raises(Refused, match="no change awaits"):
+            await room.transactions.confirm("0", pid=1)
+        applied = await room.transactions.apply(LATTER)
+        with pytest.raises(Refused, match="another change"):
+            await room.transactions.apply(FORMER)
+        room.login_s = 1.0
+        with pytest.raises(Refused, match="new SSH connection"):
+            await room.transactions.confirm(applied.token, pid=1)
+        room.login_s = None
+        with pytest.raises(Refused, match="new SSH connection"):
+            await room.transactions.confirm(applied.token, pid=1)
+        room.login_s = NOW_LOGIN
+        for _ in range(2):
+            with pytest.raises(Refused, match="not the token"):
+                await room.transactions.confirm("wrong", pid=1)
+        with pytest.raises(Refused, match="third time"):
+            await room.transactions.confirm("wrong", pid=1)
+        assert not differences(picture(), before)
+        applied = await room.transactions.apply(LATTER)
+        await room.transactions.confirm(applied.token, pid=1)
+        assert room.transactions.confirmed_wish() == LATTER
+        assert not room.timer.armed
+
+    asyncio.run(story())
+
+
+def test_nothing_is_changed_without_an_undo(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    before = picture()
+    room.timer.refuse = True
+    with pytest.raises(Refused, match="nothing was changed"):
+        asyncio.run(room.transactions.apply(FORMER))
+    assert not differences(picture(), before)
+    assert room.generations.pending() is None
+
+
+def test_a_unit_that_does_not_start_undoes_the_change(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    before = picture()
+    room.units.refuse.add("restart recorderd-dnsmasq.service")
+    with pytest.raises(Undone, match="refused"):
+        asyncio.run(room.transactions.apply(FORMER))
+    assert not differences(picture(), before)
