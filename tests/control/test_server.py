@@ -104,7 +104,7 @@ def test_calls_streams_raw_bytes_and_errors(serve: Callable[..., object], face: 
         assert reply.text == "follows"
         assert sum(len(piece) for piece in download) == 2_700_000
         assert download.trailer == Trailer(complete=True, bytes=2_700_000)
-    assert face.bodies[0].closed
+    _until(lambda: face.bodies[0].closed)
 
 
 @pytest.mark.parametrize(
