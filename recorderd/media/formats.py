@@ -33,6 +33,18 @@ def h265_format(
     )  # fmt: skip
 
 
+def h264_from_config(avcc: bytes, clock_rate: int = 90_000) -> TrackFormat:
+    """Of an avcC record. Raises `MediaError`."""
+    sps, pps = h264.parse_avcc(avcc)
+    return h264_format(sps, pps, clock_rate)
+
+
+def h265_from_config(hvcc: bytes, clock_rate: int = 90_000) -> TrackFormat:
+    """Of an hvcC record. Raises `MediaError`."""
+    vps, sps, pps = h265.parse_hvcc(hvcc)
+    return h265_format(vps, sps, pps, clock_rate)
+
+
 def av1_format(sequence_header: bytes, clock_rate: int = 90_000) -> TrackFormat:
     """Of an AV1 sequence header OBU with its size field. Raises `MediaError`."""
     s = av1.parse_sequence_header(sequence_header)
@@ -56,10 +68,15 @@ def aac_format(asc: bytes, clock_rate: int = 0) -> TrackFormat:
 
 def opus_format(channels: int = 2) -> TrackFormat:
     """RFC 7587: the clock is 48 kHz whatever the bandwidth. Raises `MediaError`."""
+    return opus_from_config(opus.dops(channels))
+
+
+def opus_from_config(dops: bytes) -> TrackFormat:
+    """Of a dOps body. Raises `MediaError`."""
+    channels = opus.parse_dops(dops).channels
     return TrackFormat(
-        Codec.OPUS, opus.CLOCK_RATE, opus.dops(channels), "opus", sample_rate=opus.CLOCK_RATE, channels=channels,
-        bits_per_sample=16,
-    )  # fmt: skip
+        Codec.OPUS, opus.CLOCK_RATE, dops, "opus", sample_rate=opus.CLOCK_RATE, channels=channels, bits_per_sample=16
+    )
 
 
 def g711_format(codec: Codec, sample_rate: int = 8000, channels: int = 1) -> TrackFormat:
