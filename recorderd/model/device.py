@@ -1,0 +1,51 @@
+"""Devices: the cameras the recorder knows (VAPIX External IP Device). The password is not here: it lives in the secret table."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+
+import msgspec
+
+
+class DeviceProtocol(enum.StrEnum):
+    """How RTSP reaches the device, in VAPIX's words."""
+
+    RTSPT = "rtspt"  # RTSP, media interleaved in its TCP connection
+    RTSPH = "rtsph"  # RTSP tunnelled in HTTP
+    RTSPSH = "rtspsh"  # RTSP tunnelled in HTTPS
+
+    @property
+    def default_port(self) -> int:
+        return {"rtspt": 554, "rtsph": 80, "rtspsh": 443}[self.value]
+
+
+class CertificateValidation(enum.StrEnum):
+    OFF = "off"
+    STANDARD = "standard"
+    LIMITED = "limited"  # the chain is checked, the name is not
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera. `id` is the operator's or the VMS's; `uid` is the recorder's and never reused. Only `id` is mandatory."""
+
+    id: str
+    uid: uuid.UUID
+    description: str = ""
+    serial_number: str = ""
+    address: str = ""  # IPv4, IPv6 or host name; empty while it is not known
+    protocol: DeviceProtocol = DeviceProtocol.RTSPT
+    port: int = 0  # 0: the protocol's default
+    certificate_validation: CertificateValidation = CertificateValidation.OFF
+    ca_certificates: tuple[str, ...] = ()
+    username: str = ""
+    allow_basic: bool = False  # Basic authentication without TLS
+    events_enabled: bool = False  # listen for motion even where no job records metadata
+    model: str = ""
+    mac: str = ""
+    poe_port: str = ""  # the label printed on the case
+    replaced: tuple[str, ...] = ()  # "serial mac until" of the hardware that stood here before, oldest first
+
+    @property
+    def effective_port(self) -> int:
+        return self.port or self.protocol.default_port

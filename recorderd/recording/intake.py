@@ -1,0 +1,65 @@
+"""What is known of each receiver's stream: its session, its tracks' estimates, and why there is none."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from recorderd.model.causes import GapCause
+from recorderd.model.ports import StreamSession
+from recorderd.model.receiver import ReceiverState
+from recorderd.model.stream import MediaKind, SenderReport, TrackFormat
+from recorderd.recording.arrival import ArrivalEstimate
+
+
+@dataclass(slots=True)
+class Stream:
+    """One receiver as the recorder sees it. `requested` while ingest is asked to fetch it."""
+
+    receiver: uuid.UUID
+    token: str
+    requested: bool = False
+    requested_ns: int = 0
+    session: StreamSession | None = None
+    formats: list[TrackFormat] = field(default_factory=list)
+    estimates: list[ArrivalEstimate] = field(default_factory=list)
+    reports: list[SenderReport | None] = field(default_factory=list)
+    last_arrival_ns: list[int] = field(default_factory=list)  # per track of the session; 0: nothing yet
+    cause: GapCause | None = None  # why there is no session, once that is known
+    detail: str = ""
+    retry_ns: int = 0  # when the next attempt begins
+
+    @property
+    def state(self) -> ReceiverState:
+        if self.session is not None:
+            return ReceiverState.CONNECTED
+        return ReceiverState.CONNECTING if self.requested else ReceiverState.NOT_CONNECTED
+
+    def open(self, session: StreamSession) -> None:
+        self.session = session
+        self.formats = list(session.formats)
+        self.estimates = [ArrivalEstimate(f.clock_rate) for f in session.formats]
+        self.reports = [None] * len(session.formats)
+        self.last_arrival_ns = [0] * len(session.formats)
+        self.cause = None
+        self.detail = ""
+
+    def close(self, cause: GapCause | None, detail: str) -> None:
+        self.session = None
+        self.formats = []
+        self.estimates = []
+        self.reports = []
+        self.last_arrival_ns = []
+        self.cause = cause
+        self.detail = detail
+
+    def anchor_time(self, stream_track: int, pts: int, arrival_ns: int) -> int:
+        if stream_track >= len(self.estimates):
+            return arrival_ns
+        return self.estimates[stream_track].boottime_ns(pts, arrival_ns)
+
+    def is_metadata(self, stream_track: int) -> bool:
+        return self.formats[stream_track].kind is MediaKind.METADATA
+
+    def report(self, stream_track: int) -> SenderReport | None:
+        return self.reports[stream_track] if stream_track < len(self.reports) else None

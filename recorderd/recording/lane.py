@@ -1,0 +1,298 @@
+"""One writer's feed: access units of one receiver, for one run, into fragments and into the ring (format.md sections 4, 9, 11).
+
+A lane exists while a run wants tracks of a receiver and the receiver's session has them. It decides nothing about who records: the engine
+opens and closes it. It holds what has not been appended, counts what has been appended and is not yet durable, and says per track when
+the newest media reached the disk.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from recorderd.media.fragmenter import MAX_AGE_NS, MIN_BYTES, Cut, Fragmenter
+from recorderd.model.causes import GapCause
+from recorderd.model.ports import Anchor, MediaStore, StoreUnavailable, Writer, WriterSpec
+from recorderd.model.stream import AccessUnit, MediaKind, SenderReport, TrackFormat
+
+_RATE_WINDOW_NS = 8_000_000_000
+_FLUSH_NS = 500_000_000  # allowed for one flush in the stated loss bound
+
+
+@dataclass(slots=True)
+class Tail:
+    """The end of what a track holds: which session's unit was stored last. Lets the next run go on exactly behind it."""
+
+    receiver: uuid.UUID
+    session: int
+    stream_track: int
+    arrival_ns: int
+
+
+@dataclass(slots=True)
+class LaneTrack:
+    """One track of the lane and how far it has come. Times are arrivals, CLOCK_BOOTTIME; 0 means not yet."""
+
+    track: uuid.UUID
+    token: str
+    stream_track: int  # index in the session's formats
+    format: TrackFormat
+    received_ns: int = 0
+    durable_ns: int = 0
+    waiting_ns: int = 0  # the oldest unit that is not durable
+    interval_ns: int = 0  # between units, smoothed: part of the hold-back
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A fragment that was appended and is not yet durable."""
+
+    arrived_to_ns: int
+    size: int
+
+
+class SessionClock(Protocol):
+    """What a session knows about when its media happened. Implemented by `intake.Stream`."""
+
+    def anchor_time(self, stream_track: int, pts: int, arrival_ns: int) -> int:
+        """Boot time of a media time, by the minimum-delay estimate."""
+
+    def report(self, stream_track: int) -> SenderReport | None: ...
+
+
+@dataclass(slots=True)
+class LaneCounters:
+    units: int = 0
+    bytes: int = 0
+    fragments: int = 0
+    dropped_units: int = 0
+    dropped_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """Feeds one writer. `priority` is the job's; `urgent` asks for the first data to be committed at once (event recordings)."""
+
+    store: MediaStore
+    spec: WriterSpec
+    run: int
+    session: int
+    tracks: tuple[LaneTrack, ...]
+    clock: SessionClock
+    urgent: bool = False
+    mid_gop: bool = False  # what comes next continues what the tracks already hold
+    on_durable: Callable[[Lane], None] | None = None
+    counters: LaneCounters = field(default_factory=LaneCounters)
+    blocked: StoreUnavailable | None = None  # why the ring takes nothing now
+    lost_cause: GapCause | None = None
+    _fragmenter: Fragmenter = field(init=False)
+    _writer: Writer | None = None
+    _backlog: deque[Cut] = field(default_factory=deque)
+    _sent: deque[_Sent] = field(default_factory=deque)
+    _by_stream: dict[int, int] = field(init=False)
+    _skip_until_key: bool = field(init=False)
+    _broken: bool = False  # data was given up and no key frame has come since
+    _sizes: deque[tuple[int, int]] = field(default_factory=deque)  # (arrival, bytes) of the rate window
+    _window_bytes: int = 0
+    has_key: bool = False  # a random access point of every video track went in
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._fragmenter = Fragmenter([t.format for t in self.tracks])
+        self._by_stream = {t.stream_track: i for i, t in enumerate(self.tracks)}
+        has_video = any(t.format.kind is MediaKind.VIDEO for t in self.tracks)
+        self._skip_until_key = has_video and not self.mid_gop
+        self.has_key = not has_video
+
+    # --- in ------------------------------------------------------------------------------------------------
+
+    def take(self, units: Sequence[AccessUnit]) -> None:
+        """Units of the session in decoding order; those of other tracks are passed over. Nothing goes in before a key frame."""
+        for unit in units:
+            index = self._by_stream.get(unit.track)
+            if index is None:
+                continue
+            track = self.tracks[index]
+            video = track.format.kind is MediaKind.VIDEO
+            if self._skip_until_key:
+                if not (video and unit.key):
+                    self._count_dropped(unit)
+                    continue
+                self._skip_until_key = False
+            self._broken = False
+            if video and unit.key:
+                self.has_key = True
+            self._fragmenter.push(unit, index)
+            self._arrived(track, unit)
+
+    def _arrived(self, track: LaneTrack, unit: AccessUnit) -> None:
+        if track.received_ns:
+            step = unit.arrival_ns - track.received_ns
+            track.interval_ns = step if not track.interval_ns else track.interval_ns + (step - track.interval_ns) // 8
+        track.received_ns = unit.arrival_ns
+        if not track.waiting_ns:
+            track.waiting_ns = unit.arrival_ns
+        self.counters.units += 1
+        self.counters.bytes += len(unit.data)
+        self._sizes.append((unit.arrival_ns, len(unit.data)))
+        self._window_bytes += len(unit.data)
+        while self._sizes[0][0] < unit.arrival_ns - _RATE_WINDOW_NS:
+            self._window_bytes -= self._sizes.popleft()[1]
+
+    def set_format(self, stream_track: int, new: TrackFormat) -> None:
+        index = self._by_stream.get(stream_track)
+        if index is not None:
+            self._fragmenter.set_format(index, new)
+
+    # --- out -----------------------------------------------------------------------------------------------
+
+    def feed(self, now_ns: int) -> None:
+        """At a commit tick: appends what is due, and what was refused before."""
+        while self._append_backlog() and self._fragmenter.due(now_ns):
+            cut = self._fragmenter.take(now_ns)
+            if cut is None:
+                return
+            self._backlog.append(cut)
+
+    def hurry(self, now_ns: int) -> None:
+        """Appends everything that need not be held back, to be committed at once if this is the run's first data."""
+        while self._append_backlog() and (cut := self._fragmenter.take(now_ns)) is not None:
+            self._backlog.append(cut)
+
+    def flush(self) -> None:
+        """Appends everything, held-back units too: the session or the run ends."""
+        while (cut := self._fragmenter.flush()) is not None:
+            self._backlog.append(cut)
+        self._append_backlog()
+
+    def close(self) -> None:
+        """The last data goes out; what the ring still refuses is lost."""
+        if self.closed:
+            return
+        self.flush()
+        self.closed = True
+        for cut in self._backlog:
+            self._give_up(cut)
+        self._backlog.clear()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _append_backlog(self) -> bool:
+        """Whether the way is free."""
+        while self._backlog:
+            cut = self._backlog[0]
+            try:
+                if self._writer is None:
+                    self._writer = self.store.open_writer(self.spec, self)
+                self._writer.append(
+                    cut.fragment,
+                    self.run,
+                    self._anchors(cut),
+                    cut.arrived_from_ns,
+                    cut.arrived_to_ns,
+                    urgent=self.urgent,
+                )
+            except StoreUnavailable as error:
+                self.blocked = error
+                return False
+            self.blocked = None
+            self.urgent = False
+            self._backlog.popleft()
+            self.counters.fragments += 1
+            self._sent.append(_Sent(cut.arrived_to_ns, cut.fragment.size))
+        return True
+
+    def _anchors(self, cut: Cut) -> tuple[Anchor, ...]:
+        anchors = []
+        for first in cut.firsts:
+            stream_track = self.tracks[first.track].stream_track
+            at_ns = self.clock.anchor_time(stream_track, first.pts, first.arrival_ns)
+            anchors.append(Anchor(first.track, first.pts, at_ns, self.session, self.clock.report(stream_track)))
+        return tuple(anchors)
+
+    # --- what became of it ---------------------------------------------------------------------------------
+
+    def durable(self, writer: Writer, through_ns: int, fragments: int) -> None:  # noqa: ARG002
+        """`ports.DurableSink`."""
+        while self._sent and self._sent[0].arrived_to_ns <= through_ns:
+            self._sent.popleft()
+        for track in self.tracks:
+            if track.waiting_ns and track.waiting_ns <= through_ns:
+                track.durable_ns = min(track.received_ns, through_ns)
+                track.waiting_ns = 0 if track.received_ns <= through_ns else through_ns + 1
+        self.lost_cause = None
+        if self.on_durable is not None:
+            self.on_durable(self)
+
+    def lost(self, writer: Writer, cause: GapCause, from_ns: int, to_ns: int) -> None:  # noqa: ARG002
+        """`ports.DurableSink`: the ring has ledgered the loss; here it only shows in the state."""
+        self._sent = deque(sent for sent in self._sent if sent.arrived_to_ns > to_ns)
+        self.lost_cause = cause
+        if self.on_durable is not None:
+            self.on_durable(self)
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        return sum(sent.size for sent in self._sent)
+
+    @property
+    def held_bytes(self) -> int:
+        """Everything of this lane in RAM: pending, refused, appended and not yet durable."""
+        return (
+            self._fragmenter.pending_bytes + sum(cut.fragment.size for cut in self._backlog) + self.unacknowledged_bytes
+        )
+
+    @property
+    def waits(self) -> bool:
+        """Whether appended data waits for its commit: such a lane is kept after `close` until it hears."""
+        return bool(self._sent)
+
+    def tails(self) -> dict[uuid.UUID, Tail]:
+        """Where the tracks end, for the next run into them; nothing when the end was given up."""
+        if self._broken:
+            return {}
+        return {
+            t.track: Tail(self.spec.receiver, self.session, t.stream_track, t.received_ns)
+            for t in self.tracks
+            if t.received_ns
+        }
+
+    def loss_bound_ns(self, tick_ns: int) -> int:
+        """min(max_age, time to 128 KiB at the current rate) + tick + flush + hold-back (format.md section 4)."""
+        fill_ns = MAX_AGE_NS
+        if self._window_bytes and len(self._sizes) > 1:
+            span_ns = max(1, self._sizes[-1][0] - self._sizes[0][0])
+            fill_ns = min(MAX_AGE_NS, MIN_BYTES * span_ns // self._window_bytes)
+        hold_ns = max(((t.format.reorder_depth + 2) * t.interval_ns for t in self.tracks), default=0)
+        return fill_ns + tick_ns + _FLUSH_NS + hold_ns
+
+    # --- when memory runs out ------------------------------------------------------------------------------
+
+    def drop(self, cause: GapCause) -> int:
+        """Gives up what has not been appended, and everything up to the next key frame. Returns the bytes freed."""
+        before = self.held_bytes
+        from_ns = self._backlog[0].arrived_from_ns if self._backlog else self._fragmenter.oldest_arrival_ns
+        while (cut := self._fragmenter.flush()) is not None:
+            self._backlog.append(cut)
+        for cut in self._backlog:
+            self._give_up(cut)
+        self._backlog.clear()
+        self._skip_until_key = any(t.format.kind is MediaKind.VIDEO for t in self.tracks)
+        self._broken = True
+        self.lost_cause = cause
+        for track in self.tracks:
+            track.waiting_ns = 0 if not self._sent else track.waiting_ns
+        if from_ns is not None:
+            self.store.note_gap(self.spec.recording, [t.track for t in self.tracks], cause, from_ns, None)
+        return before - self.held_bytes
+
+    def _give_up(self, cut: Cut) -> None:
+        self.counters.dropped_units += sum(run.count for run in cut.fragment.runs)
+        self.counters.dropped_bytes += cut.fragment.size
+
+    def _count_dropped(self, unit: AccessUnit) -> None:
+        self.counters.dropped_units += 1
+        self.counters.dropped_bytes += len(unit.data)

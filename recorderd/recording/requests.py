@@ -1,0 +1,101 @@
+"""From receiver and device objects to what ingest is asked to fetch: pure, and the only place where credentials meet a URI."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+from recorderd.model.device import CertificateValidation, Device, DeviceProtocol
+from recorderd.model.ports import StreamRequest
+from recorderd.model.receiver import Receiver, ReceiverConfiguration, TransportProtocol
+
+_TRANSPORTS = {DeviceProtocol.RTSPT: "tcp", DeviceProtocol.RTSPH: "http", DeviceProtocol.RTSPSH: "https"}
+
+
+def host_of(uri: str) -> str:
+    """The host of a URI in a form that compares equal for equal addresses; empty where there is none."""
+    try:
+        host = urlsplit(uri).hostname or ""
+    except ValueError:
+        return ""
+    return normal_host(host)
+
+
+def normal_host(host: str) -> str:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).compressed
+    except ValueError:
+        return host.rstrip(".").lower()
+
+
+def device_of(
+    configuration: ReceiverConfiguration, devices: Iterable[Device], find: dict[str, Device]
+) -> Device | None:
+    """The device a receiver belongs to: the one it names, else the one with the URI's address. `find` is devices by id."""
+    if configuration.device:
+        return find.get(configuration.device)
+    host = host_of(configuration.media_uri)
+    return next((d for d in devices if host and d.address and normal_host(d.address) == host), None)
+
+
+def transport_of(configuration: ReceiverConfiguration, device: Device | None) -> str:
+    """What ingest calls it. A receiver's own set-up counts; plain RTSP takes the device's protocol."""
+    setup = configuration.setup
+    if urlsplit(configuration.media_uri).scheme == "rtsps":
+        return "rtsps"
+    if setup.protocol is TransportProtocol.UDP:
+        return "udp"
+    if TransportProtocol.HTTP in (setup.protocol, setup.tunnel):
+        return "https" if device is not None and device.protocol is DeviceProtocol.RTSPSH else "http"
+    return _TRANSPORTS[device.protocol] if device is not None else "tcp"
+
+
+def full_uri(configuration: ReceiverConfiguration, device: Device | None) -> str:
+    """The media URI, with the device's port where the URI has none; a bare path is put on the device's address."""
+    uri = configuration.media_uri
+    if device is None or not device.address:
+        return uri
+    parts = urlsplit(uri)
+    if not parts.netloc:
+        host = f"[{device.address}]" if ":" in device.address else device.address
+        parts = parts._replace(scheme="rtsp", netloc=host, path="/" + parts.path.lstrip("/"))
+    if parts.port is None and device.port:
+        parts = parts._replace(netloc=f"{parts.netloc}:{device.port}")
+    return urlunsplit(parts)
+
+
+def stream_request(
+    receiver: Receiver,
+    device: Device | None,
+    password: str,
+    *,
+    prebuffer_s: float,
+    want_metadata: bool,
+) -> StreamRequest:
+    """What ingest gets. The password goes along only when the URI's host is the device's own address."""
+    configuration = receiver.configuration
+    uri = full_uri(configuration, device)
+    known = device is not None and bool(device.address) and host_of(uri) == normal_host(device.address)
+    request = StreamRequest(
+        receiver=receiver.id,
+        name=device.id if device is not None else receiver.token,
+        uri=uri,
+        transport=transport_of(configuration, device),
+        options=configuration.options,
+        want_video=configuration.video,
+        want_audio=configuration.audio,
+        want_metadata=configuration.metadata or want_metadata,
+        prebuffer_s=prebuffer_s,
+        device=device.uid if device is not None else None,
+    )
+    if device is None:
+        return request
+    return replace(
+        request,
+        username=device.username if known else "",
+        password=password if known else "",
+        allow_basic=device.allow_basic,
+        verify_certificate=device.certificate_validation is not CertificateValidation.OFF,
+    )

@@ -1,0 +1,58 @@
+"""Which schedules are active now, and when that changes: the calendars of all schedules on the recorder's clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from recorderd.model.calendar import Calendar, CalendarError
+from recorderd.model.objects import Objects
+from recorderd.model.ports import Clock
+from recorderd.model.schedule import Schedule, SpecialDayGroup
+
+
+class Timetable:
+    """Calendars are built when first asked for and dropped with `forget`. A schedule that does not exist is never active (5.3.3)."""
+
+    def __init__(self, *, objects: Objects, clock: Clock, time_zone: str) -> None:
+        self._schedules = cast("dict[str, Schedule]", objects.tables["schedule"])
+        self._groups = cast("dict[str, SpecialDayGroup]", objects.tables["special_days"])
+        self._clock = clock
+        self._time_zone = time_zone
+        self._calendars: dict[str, Calendar] = {}
+
+    def calendar(self, token: str) -> Calendar | None:
+        schedule = self._schedules.get(token)
+        if schedule is None:
+            return None
+        calendar = self._calendars.get(token)
+        if calendar is None:
+            groups = {g.group: self._groups[g.group] for g in schedule.special_days if g.group in self._groups}
+            try:
+                calendar = Calendar(schedule, groups, schedule.time_zone or self._time_zone)
+            except CalendarError:
+                return None
+            self._calendars[token] = calendar
+        return calendar
+
+    def active(self, token: str) -> bool:
+        calendar = self.calendar(token)
+        return calendar is not None and calendar.at(self._clock.realtime_ns()).active
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """After a change of schedules or special day groups."""
+        changed = set(tokens)
+        for token in list(self._calendars):
+            schedule = self._schedules.get(token)
+            if token in changed or schedule is None or any(d.group in changed for d in schedule.special_days):
+                del self._calendars[token]
+
+    def next_change_ns(self, tokens: Iterable[str]) -> int | None:
+        """Boot time of the next change of any of them, as far as the wall clock goes on as it does now."""
+        wall_ns = self._clock.realtime_ns()
+        ahead = [
+            until - wall_ns
+            for token in tokens
+            if (calendar := self.calendar(token)) is not None and (until := calendar.at(wall_ns).until_ns) is not None
+        ]
+        return self._clock.boottime_ns() + min(ahead) if ahead else None

@@ -1,0 +1,303 @@
+"""Neighbours of the recorder for tests: a ring that keeps what it is given, a camera that is told what to send, and the clocks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from recorderd.model.causes import GapCause
+from recorderd.model.ports import (
+    Anchor,
+    DurableSink,
+    Event,
+    FragmentBody,
+    StoreUnavailable,
+    StreamRequest,
+    StreamSession,
+    StreamSink,
+    WriterSpec,
+)
+from recorderd.model.stream import AccessUnit, Codec, MediaKind, SenderReport, TrackFormat
+from recorderd.model.timeline import RunCause
+from tests.simulated_time import FakeClock
+
+VIDEO = TrackFormat(Codec.H264, 90_000, config=b"avcc", width=640, height=360, frame_rate=10.0)
+HEVC = TrackFormat(Codec.H265, 90_000, config=b"hvcc", width=640, height=360, frame_rate=10.0)
+AUDIO = TrackFormat(Codec.PCMU, 8_000, sample_rate=8_000, channels=1)
+METADATA = TrackFormat(Codec.ONVIF_METADATA, 90_000)
+
+
+@dataclass
+class Stored:
+    """One appended fragment, with the samples' bytes as the disk would have them."""
+
+    spec: WriterSpec
+    run: int
+    anchors: tuple[Anchor, ...]
+    arrived_from_ns: int
+    arrived_to_ns: int
+    urgent: bool
+    fragment: FragmentBody
+    appended_ns: int
+    durable_ns: int = 0
+
+
+@dataclass
+class FakeRun:
+    id: int
+    recording: uuid.UUID
+    job: uuid.UUID
+    source: str
+    cause: RunCause
+    tracks: tuple[uuid.UUID, ...]
+    start_ns: int
+    stop_ns: int | None = None
+
+
+@dataclass
+class FakeWriter:
+    store: FakeStore
+    _spec: WriterSpec
+    sink: DurableSink
+    closed: bool = False
+
+    @property
+    def spec(self) -> WriterSpec:
+        return self._spec
+
+    def append(
+        self,
+        fragment: FragmentBody,
+        run: int,
+        anchors: Sequence[Anchor],
+        arrived_from_ns: int,
+        arrived_to_ns: int,
+        *,
+        urgent: bool = False,
+    ) -> None:
+        assert not self.closed, "append after close"
+        if self.store.refuses is not None:
+            raise self.store.refuses
+        assert run in self.store.runs, "append to a run that was never started"
+        assert self.store.runs[run].stop_ns is None, "append to a run that has stopped"
+        assert len(anchors) == len(fragment.runs)
+        stored = Stored(
+            self._spec,
+            run,
+            tuple(anchors),
+            arrived_from_ns,
+            arrived_to_ns,
+            urgent,
+            fragment,
+            self.store.clock.boottime_ns(),
+        )
+        self.store.queue.append((self, stored))
+        if urgent:
+            self.store.urgent_commits += 1
+            self.store.commit()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeStore:
+    """Implements `ports.MediaStore`. `tick` is one commit."""
+
+    clock: FakeClock
+    refuses: StoreUnavailable | None = None
+    stalled: bool = False
+    writers: list[FakeWriter] = field(default_factory=list)
+    queue: list[tuple[FakeWriter, Stored]] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
+    runs: dict[int, FakeRun] = field(default_factory=dict)
+    gaps: list[tuple[uuid.UUID, tuple[uuid.UUID, ...], GapCause, int, int | None]] = field(default_factory=list)
+    feeders: list[Callable[[int], None]] = field(default_factory=list)
+    urgent_commits: int = 0
+
+    def open_writer(self, spec: WriterSpec, sink: DurableSink) -> FakeWriter:
+        if self.refuses is not None:
+            raise self.refuses
+        writer = FakeWriter(self, spec, sink)
+        self.writers.append(writer)
+        return writer
+
+    def start_run(
+        self,
+        recording: uuid.UUID,
+        job: uuid.UUID,
+        source: str,
+        cause: RunCause,
+        tracks: Sequence[uuid.UUID],
+        at_ns: int,
+    ) -> int:
+        if self.refuses is not None:
+            raise self.refuses
+        run = FakeRun(len(self.runs) + 1, recording, job, source, cause, tuple(tracks), at_ns)
+        self.runs[run.id] = run
+        return run.id
+
+    def stop_run(self, run: int, at_ns: int) -> None:
+        assert self.runs[run].stop_ns is None, "stopped twice"
+        self.runs[run].stop_ns = at_ns
+
+    def note_gap(
+        self, recording: uuid.UUID, tracks: Sequence[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int | None
+    ) -> None:
+        self.gaps.append((recording, tuple(tracks), cause, from_ns, to_ns))
+
+    def before_tick(self, feeder: Callable[[int], None]) -> None:
+        self.feeders.append(feeder)
+
+    def tick(self) -> None:
+        for feeder in self.feeders:
+            feeder(self.clock.boottime_ns())
+        self.commit()
+
+    def commit(self) -> None:
+        if self.stalled:
+            return
+        done, self.queue = self.queue, []
+        for writer, stored in done:
+            stored.durable_ns = self.clock.boottime_ns()
+            self.stored.append(stored)
+            writer.sink.durable(writer, stored.arrived_to_ns, 1)
+
+    def samples(self, track: uuid.UUID) -> list[int]:
+        """Presentation times of everything stored for a track, in the order it was stored."""
+        found: list[int] = []
+        for stored in self.stored:
+            times = presentation_times(stored)
+            for index, writer_track in enumerate(stored.spec.tracks):
+                if writer_track.track == track:
+                    found.extend(times.get(index, []))
+        return found
+
+    def running(self) -> list[FakeRun]:
+        return [run for run in self.runs.values() if run.stop_ns is None]
+
+
+def presentation_times(stored: Stored) -> dict[int, list[int]]:
+    """Track -> times, read back from the bytes: every access unit of these tests begins with its own (metadata is left out)."""
+    fragment = stored.fragment
+    buffer = bytearray(fragment.size)
+    fragment.write_into(memoryview(buffer), 1, [0] * len(stored.spec.tracks))
+    at = buffer.index(b"mdat") + 4
+    times: dict[int, list[int]] = {}
+    for run in fragment.runs:
+        if stored.spec.tracks[run.track].format.kind is MediaKind.METADATA:
+            break
+        for _ in range(run.count):
+            times.setdefault(run.track, []).append(int.from_bytes(buffer[at + 8 : at + 16], "big"))
+            at += int.from_bytes(buffer[at : at + 4], "big")
+    return times
+
+
+@dataclass
+class FakeView:
+    units: list[AccessUnit]
+
+    def since(self, boottime_ns: int) -> Iterable[AccessUnit]:
+        start = 0
+        for index, unit in enumerate(self.units):
+            if unit.key and unit.track == 0 and (unit.arrival_ns <= boottime_ns or start == 0):
+                start = index
+        return self.units[start:]
+
+    def held_s(self) -> float:
+        return (self.units[-1].arrival_ns - self.units[0].arrival_ns) / 1e9 if self.units else 0.0
+
+
+@dataclass
+class FakeSource:
+    """Implements `ports.StreamSource`, and is the cameras: every started receiver gets a session when `connect` is called."""
+
+    clock: FakeClock
+    requests: dict[uuid.UUID, StreamRequest] = field(default_factory=dict)
+    sinks: dict[uuid.UUID, StreamSink] = field(default_factory=dict)
+    sessions: dict[uuid.UUID, StreamSession] = field(default_factory=dict)
+    buffers: dict[uuid.UUID, list[AccessUnit]] = field(default_factory=dict)
+    serial: int = 0
+    starts: int = 0
+    stops: int = 0
+    frames: dict[uuid.UUID, int] = field(default_factory=dict)
+    gop: int = 10
+    unit_bytes: int = 2_000
+
+    def start(self, request: StreamRequest, sink: StreamSink) -> None:
+        self.starts += 1
+        self.requests[request.receiver] = request
+        self.sinks[request.receiver] = sink
+
+    def stop(self, receiver: uuid.UUID) -> None:
+        self.stops += 1
+        if receiver in self.sessions:
+            self.disconnect(receiver, GapCause.CONFIGURATION)
+        del self.requests[receiver]
+        del self.sinks[receiver]
+        self.buffers.pop(receiver, None)
+
+    def prebuffer(self, receiver: uuid.UUID) -> FakeView | None:
+        return FakeView(self.buffers.get(receiver, []))
+
+    # --- the cameras ---------------------------------------------------------------------------------------
+
+    def connect(self, receiver: uuid.UUID, formats: Sequence[TrackFormat] = (VIDEO, AUDIO, METADATA)) -> StreamSession:
+        self.serial += 1
+        session = StreamSession(receiver, self.serial, tuple(formats), self.clock.boottime_ns())
+        self.sessions[receiver] = session
+        self.frames[receiver] = 0
+        self.buffers[receiver] = []
+        self.sinks[receiver].session_opened(session)
+        return session
+
+    def disconnect(self, receiver: uuid.UUID, cause: GapCause = GapCause.CAMERA_CLOSED) -> None:
+        session = self.sessions.pop(receiver)
+        self.buffers[receiver] = []
+        self.sinks[receiver].session_closed(session, cause, cause.name)
+
+    def frame(self, receiver: uuid.UUID, document: bytes = b"", *, step_ms: int = 100) -> None:
+        """One picture and the audio that goes with it, and a metadata document if there is one."""
+        session = self.sessions[receiver]
+        number = self.frames[receiver]
+        self.frames[receiver] = number + 1
+        units = []
+        for track, form in enumerate(session.formats):
+            if form.kind is MediaKind.METADATA:
+                if document:
+                    pts = number * step_ms * form.clock_rate // 1000
+                    units.append(AccessUnit(track, pts, document, self.clock.boottime_ns()))
+                continue
+            pts = number * step_ms * form.clock_rate // 1000
+            key = form.kind is not MediaKind.VIDEO or number % self.gop == 0
+            size = self.unit_bytes if form.kind is MediaKind.VIDEO else 160
+            units.append(AccessUnit(track, pts, unit_bytes(track, pts, size), self.clock.boottime_ns(), key))
+        if self.requests[receiver].prebuffer_s > 0:
+            self.buffers[receiver] = (self.buffers[receiver] + units)[-400:]
+            while self.buffers[receiver] and not (
+                self.buffers[receiver][0].key and self.buffers[receiver][0].track == 0
+            ):
+                self.buffers[receiver].pop(0)
+        self.sinks[receiver].units(session, units)
+
+    def report(self, receiver: uuid.UUID, track: int, report: SenderReport) -> None:
+        self.sinks[receiver].sender_report(self.sessions[receiver], track, report)
+
+
+def unit_bytes(track: int, pts: int, size: int) -> bytes:
+    """Says its own size, track and presentation time, so that what is stored can be read back."""
+    return size.to_bytes(4, "big") + bytes((track, 0, 0, 0)) + pts.to_bytes(8, "big") + bytes(size - 16)
+
+
+@dataclass
+class Ears:
+    """Implements `ports.EventSink`: remembers."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def publish(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, topic: str) -> list[Event]:
+        return [e for e in self.events if e.topic == topic]
