@@ -1,0 +1,188 @@
+"""The catalogue: u32 index -> 128-bit id, kind, names, codec. Tables hold indices.
+
+A ring that lost everything else still says what it holds.
+Entries are never renumbered. An id is never used for something else (format.md section 2), so a deleted entry stays as the proof that
+its data is dead, with `deleted` set, also when the tombstones themselves are lost.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import uuid
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+MAX_ENTRIES = 65_536
+MAX_NAME_BYTES = 128
+NONE = 0xFFFF_FFFF
+
+_MAGIC = b"RCRDCAT1"
+_HEAD = struct.Struct("<8sQII")  # magic, sequence, entries, length of the body
+_ENTRY = struct.Struct("<I16sIBBBB")  # index, id, parent, kind, flags, length of name, length of codec
+_DELETED = 1
+
+
+class Kind(enum.IntEnum):
+    """What an entry names. The numbers are stored."""
+
+    RECORDING = 1
+    TRACK = 2
+    JOB = 3
+    RECEIVER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    index: int
+    id: uuid.UUID
+    kind: Kind
+    name: str
+    parent: int = NONE  # a track's recording
+    codec: str = ""
+    deleted: bool = False
+
+
+class Catalogue:
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._by_id: dict[uuid.UUID, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __getitem__(self, index: int) -> Entry:
+        """Raises KeyError for an index that was never given."""
+        if not 0 <= index < len(self._entries):
+            raise KeyError(f"catalogue index {index}")
+        return self._entries[index]
+
+    def find(self, identity: uuid.UUID) -> Entry | None:
+        index = self._by_id.get(identity)
+        return None if index is None else self._entries[index]
+
+    def propose(self, identity: uuid.UUID, kind: Kind, name: str, parent: int = NONE, codec: str = "") -> Entry | None:
+        """The entry to `put` so that the catalogue holds this id under this name; None when it does already.
+
+        Raises ValueError when the id names something else or was deleted, or the catalogue is full.
+        """
+        name, codec = bounded(name), bounded(codec)
+        known = self.find(identity)
+        if known is None:
+            if len(self._entries) >= MAX_ENTRIES:
+                raise ValueError(
+                    f"the catalogue is full: {MAX_ENTRIES} recordings, tracks and jobs over the ring's life"
+                )
+            return Entry(len(self._entries), identity, kind, name, parent, codec)
+        if known.kind is not kind or known.parent != parent:
+            raise ValueError(f"{identity} is {known.kind.name.lower()} {known.name!r} already")
+        if known.deleted:
+            raise ValueError(f"{kind.name.lower()} {known.name!r} was deleted; its id cannot be used again")
+        wanted = replace(known, name=name or known.name, codec=codec or known.codec)
+        return None if wanted == known else wanted
+
+    def put(self, entry: Entry) -> None:
+        """Adds or renames. Raises ValueError when it would leave a hole or change what an index means."""
+        if entry.index < len(self._entries):
+            known = self._entries[entry.index]
+            if known.id != entry.id or known.kind is not entry.kind:
+                raise ValueError(f"catalogue index {entry.index} names {known.id} already")
+            self._entries[entry.index] = replace(entry, deleted=entry.deleted or known.deleted)
+            return
+        if entry.index != len(self._entries) or entry.index >= MAX_ENTRIES:
+            raise ValueError(f"catalogue index {entry.index} does not follow {len(self._entries) - 1}")
+        if entry.id in self._by_id:
+            raise ValueError(f"{entry.id} is in the catalogue already")
+        if entry.kind is Kind.TRACK and not (
+            entry.parent < len(self._entries) and self._entries[entry.parent].kind is Kind.RECORDING
+        ):
+            raise ValueError(f"track {entry.id} belongs to no recording")
+        self._entries.append(entry)
+        self._by_id[entry.id] = entry.index
+
+    def tracks_of(self, recording: int) -> list[Entry]:
+        return [e for e in self._entries if e.kind is Kind.TRACK and e.parent == recording]
+
+    def of_kind(self, kind: Kind) -> list[Entry]:
+        return [e for e in self._entries if e.kind is kind]
+
+    def dump(self) -> bytes:
+        return b"".join(map(encode_entry, self._entries))
+
+    @classmethod
+    def load(cls, body: bytes) -> Catalogue:
+        """The inverse of `dump`. Raises ValueError on anything that `dump` could not have written."""
+        catalogue = cls()
+        offset = 0
+        while offset < len(body):
+            entry, offset = decode_entry(body, offset)
+            catalogue.put(entry)
+        return catalogue
+
+
+def image(catalogue: Catalogue, sequence: int) -> bytes:
+    """One of the files `catalogue.a` and `catalogue.b`: head, entries, CRC32 of both."""
+    body = catalogue.dump()
+    head = _HEAD.pack(_MAGIC, sequence, len(catalogue), len(body))
+    return head + body + zlib.crc32(head + body).to_bytes(4, "little")
+
+
+def read_image(data: bytes) -> tuple[int, Catalogue]:
+    """(sequence, catalogue) of one file, which may be longer than its content. Raises ValueError when it is not whole."""
+    if len(data) < _HEAD.size:
+        raise ValueError("catalogue: too short")
+    magic, sequence, count, length = _HEAD.unpack_from(data)
+    end = _HEAD.size + length
+    if magic != _MAGIC or count > MAX_ENTRIES or end + 4 > len(data):
+        raise ValueError("catalogue: not a catalogue")
+    if int.from_bytes(data[end : end + 4], "little") != zlib.crc32(data[:end]):
+        raise ValueError("catalogue: checksum does not hold")
+    catalogue = Catalogue.load(data[_HEAD.size : end])
+    if len(catalogue) != count:
+        raise ValueError("catalogue: wrong number of entries")
+    return sequence, catalogue
+
+
+def newest(images: list[bytes]) -> Catalogue | None:
+    """The catalogue of the valid image with the highest sequence; None when none is valid."""
+    best: tuple[int, Catalogue] | None = None
+    for data in images:
+        try:
+            candidate = read_image(data)
+        except ValueError:
+            continue
+        if best is None or candidate[0] > best[0]:
+            best = candidate
+    return None if best is None else best[1]
+
+
+def encode_entry(entry: Entry) -> bytes:
+    name, codec = entry.name.encode(), entry.codec.encode()
+    flags = _DELETED if entry.deleted else 0
+    return (
+        _ENTRY.pack(entry.index, entry.id.bytes, entry.parent, entry.kind, flags, len(name), len(codec)) + name + codec
+    )
+
+
+def decode_entry(body: bytes, offset: int = 0) -> tuple[Entry, int]:
+    """(entry, offset behind it). Raises ValueError when it is cut short or not one."""
+    if offset + _ENTRY.size > len(body):
+        raise ValueError("catalogue entry: cut short")
+    index, raw, parent, kind, flags, name_length, codec_length = _ENTRY.unpack_from(body, offset)
+    middle = offset + _ENTRY.size + name_length
+    end = middle + codec_length
+    if end > len(body):
+        raise ValueError("catalogue entry: cut short")
+    name = body[offset + _ENTRY.size : middle].decode()
+    codec = body[middle:end].decode()
+    return Entry(index, uuid.UUID(bytes=raw), Kind(kind), name, parent, codec, bool(flags & _DELETED)), end
+
+
+def bounded(text: str) -> str:
+    """`text` cut to MAX_NAME_BYTES of UTF-8, at a character."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= MAX_NAME_BYTES else raw[:MAX_NAME_BYTES].decode("utf-8", "ignore")

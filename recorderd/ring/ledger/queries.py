@@ -1,0 +1,103 @@
+"""What the services ask of the ledger, in ids and wall time: timeline, calendar, coverage, runs."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+
+from recorderd.model.causes import RunKind
+from recorderd.model.timeline import Instant, Run, RunCause, Trust
+from recorderd.ring.ledger import timeline
+from recorderd.ring.ledger.book import Book, NoSuchThing
+from recorderd.ring.ledger.boots import MAX_RING_NS
+from recorderd.ring.ledger.catalogue import NONE, Kind
+from recorderd.ring.ledger.rows import Rows
+from recorderd.ring.ledger.runs import RUNNING
+from recorderd.ring.ledger.timeline import Coverage
+
+
+class Queries:
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def timeline(self, recording: uuid.UUID, track: uuid.UUID | None, from_ns: int, to_ns: int) -> Rows:
+        """`timeline.BAR` rows in [from, to) of wall time."""
+        holder, part = self._asked(recording, track)
+        return timeline.timeline(self._book.tables, holder, part, from_ns, to_ns, self._book.now_ring())
+
+    def calendar(
+        self, recording: uuid.UUID, track: uuid.UUID | None, from_ns: int, to_ns: int, utc_offset_ns: int = 0
+    ) -> list[tuple[int, int]]:
+        holder, part = self._asked(recording, track)
+        return timeline.calendar(self._book.tables, holder, part, from_ns, to_ns, utc_offset_ns)
+
+    def coverage(self, recording: uuid.UUID, track: uuid.UUID | None, last_ns: int) -> Coverage:
+        holder, part = self._asked(recording, track)
+        return timeline.coverage(self._book.tables, holder, part, last_ns, self._book.now_ring())
+
+    def runs(
+        self,
+        *,
+        recording: uuid.UUID | None = None,
+        job: uuid.UUID | None = None,
+        kind: RunKind | None = None,
+        topic: str | None = None,
+        from_ns: int = 0,
+        to_ns: int = MAX_RING_NS - 1,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[Run]:
+        """At most `limit` runs with ids above `after`, ascending, that match everything given and overlap [from, to) of wall time."""
+        tables = self._book.tables
+        rows = tables.runs.rows
+        mask = rows["id"] > after
+        for column, identity in (("recording", recording), ("job", job)):
+            if identity is not None:
+                entry = tables.catalogue.find(identity)
+                mask &= rows[column] == (NONE if entry is None else entry.index)
+        if kind is not None:
+            mask &= rows["kind"] == kind
+        if topic is not None:
+            wanted = [i for i, text in enumerate(tables.runs.texts.values) if text == topic]
+            mask &= rows["topic"] == (wanted[0] if wanted else NONE)
+        rows = rows[mask]
+        if len(rows):
+            start = tables.epochs.to_wall(rows["from"])
+            stop = tables.epochs.to_wall(rows["to"])
+            rows = rows[(start < to_ns) & (stop > from_ns)]
+        return [self._as_run(rows[at]) for at in range(min(limit, len(rows)))]
+
+    def run(self, run: int) -> Run:
+        row = self._book.tables.runs.get(run)
+        if row is None:
+            raise NoSuchThing(f"there is no run {run}")
+        return self._as_run(row)
+
+    def wall(self, instant: Instant) -> int:
+        """Wall time of a stored moment, ns since 1970. Raises UnknownBoot."""
+        return self._book.tables.epochs.wall(self._book.tables.boots.ring_of(instant))
+
+    def trust(self, instant: Instant) -> Trust:
+        return Trust(int(self._book.tables.epochs.trust_at(self._book.tables.boots.ring_of(instant))))
+
+    def _as_run(self, row: np.void) -> Run:
+        tables = self._book.tables
+        texts = tables.runs.texts.values
+        cause = RunCause(
+            RunKind(int(row["kind"])), texts[int(row["topic"])], texts[int(row["origin"])], int(row["instant"])
+        )
+        return Run(
+            int(row["id"]),
+            tables.catalogue[int(row["recording"])].id,
+            tables.catalogue[int(row["job"])].id,
+            texts[int(row["source"])],
+            cause,
+            tuple(tables.catalogue[t].id for t in tables.runs.track_sets.values[int(row["tracks"])]),
+            tables.boots.instant(int(row["from"])),
+            None if row["to"] == RUNNING else tables.boots.instant(int(row["to"])),
+        )
+
+    def _asked(self, recording: uuid.UUID, track: uuid.UUID | None) -> tuple[int, int | None]:
+        holder = self._book.known(recording, Kind.RECORDING)
+        return holder.index, None if track is None else self._book.known(track, Kind.TRACK, holder.index).index

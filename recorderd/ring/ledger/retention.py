@@ -1,0 +1,121 @@
+"""Retention: how long and how much each recording keeps (format.md sections 8 and 13).
+
+A recording's oldest media goes when it is older than its maximum, or when the recording holds more slots than its quota; its minimum
+keeps slots from being recycled for others. Age is judged with care, because a wrong clock must not delete evidence:
+
+- true time never runs backwards along ring time, so a date that lies before that of older media is taken to be at least that late;
+- dates in the future and dates of boots whose clock was never set count as those of the next media that is dated well;
+- while the clock is not trusted now, only boot time summed over the known boots proves that media is too old.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recorderd.model.timeline import Trust
+from recorderd.ring.border import SlotRef
+from recorderd.ring.ledger.boots import BootTable
+from recorderd.ring.ledger.intervals import Times
+from recorderd.ring.ledger.locks import is_locked
+from recorderd.ring.ledger.tables import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a recording may and must keep. None and 0: no such rule."""
+
+    maximum_ns: int | None = None
+    minimum_slots: int = 0
+    quota_slots: int | None = None
+
+
+def floor_due(tables: Tables, track: int, maximum_ns: int, now_ring_ns: int) -> int:
+    """Ring time below which the track's media is older than `maximum_ns`; 0 when none is."""
+    floor = proven_before(tables.boots, now_ring_ns, maximum_ns)
+    table = tables.spans.get(track)
+    if table is None or not len(table):
+        return floor
+    now_trusted = int(tables.epochs.trust_at(now_ring_ns)) > Trust.NONE
+    if not now_trusted:
+        return floor
+    now = tables.epochs.wall(now_ring_ns)
+    ends = table.table.reach()
+    expired = np.flatnonzero(_dates(tables, ends, now) <= now - maximum_ns)
+    if len(expired):
+        floor = max(floor, int(ends[expired[-1]]))
+    at = int(expired[-1]) + 1 if len(expired) else 0
+    if at < len(ends):
+        floor = max(floor, _inside(tables, int(table.rows["from"][at]), int(ends[at]), now, maximum_ns))
+    return floor
+
+
+def _dates(tables: Tables, ends: Times, now: int) -> Times:
+    """For each end of media, ascending in ring time, the latest date it can have had."""
+    dates = tables.epochs.to_wall(ends - 1) + 1
+    sound = (tables.epochs.trust_at(ends - 1) > Trust.NONE) & (dates <= now)
+    latest = np.maximum.accumulate(np.where(sound, dates, np.iinfo(np.int64).min))
+    following = np.where(sound, np.arange(len(ends)), len(ends))
+    following = np.minimum.accumulate(following[::-1])[::-1]
+    bounded = np.append(latest, now)[following]
+    result: Times = np.where(sound, latest, bounded)
+    return result
+
+
+def _inside(tables: Tables, start: int, stop: int, now: int, maximum_ns: int) -> int:
+    """Up to where a span that has not expired wholly has expired; 0 when its beginning has not, or is not dated well."""
+    begins = tables.epochs.wall(start)
+    cutoff = now - maximum_ns
+    if begins >= cutoff or int(tables.epochs.trust_at(start)) <= Trust.NONE:
+        return 0
+    first = tables.epochs.pieces(begins, cutoff)
+    reached = [min(p.stop_ns, stop) for p in first if p.start_ns <= start < p.stop_ns]
+    return max(reached, default=0)
+
+
+def proven_before(boots: BootTable, now_ring_ns: int, duration_ns: int) -> int:
+    """The latest ring time from which at least `duration_ns` have certainly passed; 0 when there is none."""
+    if not len(boots):
+        return 0
+    left = duration_ns
+    newest = boots.stretch_at(now_ring_ns)
+    for position in range(newest, -1, -1):
+        high = now_ring_ns if position == newest else boots.end_of(position)
+        passed = high - boots.starts[position]
+        if passed >= left:
+            return high - left
+        left -= max(0, passed)
+    return 0
+
+
+def over_quota(tables: Tables, recording: int, quota_slots: int) -> list[SlotRef]:
+    """The oldest closed, unlocked slots that a recording holds beyond its quota."""
+    mine = tables.slots.of_recording(recording)
+    surplus = len(mine) - quota_slots
+    chosen: list[SlotRef] = []
+    for slot in mine.tolist():
+        if len(chosen) >= surplus:
+            break
+        row = tables.slots.rows[slot]
+        ref = SlotRef(slot, int(row["generation"]))
+        if row["order"] and not is_locked(tables, *ref):
+            chosen.append(ref)
+    return chosen
+
+
+def below_minimum(tables: Tables, recording: int, minimum_slots: int) -> bool:
+    """Whether the recording needs every slot it has."""
+    return minimum_slots > 0 and len(tables.slots.of_recording(recording)) <= minimum_slots
+
+
+def empty_slots(tables: Tables, recording: int) -> list[SlotRef]:
+    """Closed slots of a recording of which nothing can be read any more."""
+    used: set[int] = set()
+    for entry in tables.catalogue.tracks_of(recording):
+        table = tables.spans.get(entry.index)
+        if table is not None:
+            used.update(np.unique(table.rows["slot"]).tolist())
+    rows = tables.slots.rows
+    mine = tables.slots.of_recording(recording)
+    return [SlotRef(n, int(rows["generation"][n])) for n in mine.tolist() if n not in used and rows["order"][n]]

@@ -1,0 +1,342 @@
+"""The ledger's state: all tables, and what each journal item does to them.
+
+`apply` is the only way in, both while recording and when the journal is replayed, so that a recovered ledger equals the one that wrote the
+journal. Applying an item twice changes nothing, because a checkpoint may hold what the journal tells again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from recorderd.model.causes import GapCause
+from recorderd.ring.ledger import gaps as gap_rows
+from recorderd.ring.ledger import items, spans
+from recorderd.ring.ledger.boots import MAX_RING_NS, BootTable, UnknownBoot
+from recorderd.ring.ledger.catalogue import Catalogue
+from recorderd.ring.ledger.epochs import EpochPoint, EpochTable
+from recorderd.ring.ledger.gaps import GapTable
+from recorderd.ring.ledger.items import NO_TRACK, Moment, Range
+from recorderd.ring.ledger.ranges import Ranges, subtract, union
+from recorderd.ring.ledger.runs import RunTable
+from recorderd.ring.ledger.slots import SlotTable
+from recorderd.ring.ledger.spans import Grown, SpanTable
+from recorderd.ring.ledger.tombstones import Tombstones, visible
+
+MAX_TABLE_BYTES = 64 * 1024 * 1024  # of spans and gaps (format.md section 10)
+_CHECK_EVERY = 256  # additions between two looks at the bound
+
+
+class Vanished(NamedTuple):
+    """Media of a track that can no longer be read, in ring time."""
+
+    recording: int
+    track: int
+    from_ns: int
+    to_ns: int
+
+
+class Tables:
+    def __init__(self, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
+        self.boots = BootTable()
+        self.epochs = EpochTable(self.boots)
+        self.catalogue = Catalogue()
+        self.runs = RunTable()
+        self.slots = SlotTable()
+        self.tombstones = Tombstones()
+        self.spans: dict[int, SpanTable] = {}
+        self.gaps: dict[int, GapTable] = {}
+        self.locks: dict[int, items.LockPut] = {}
+        self.next_lock = 1
+        self.floors: dict[int, int] = {}
+        self.vanished: list[Vanished] = []  # since the list was last taken
+        self.merged_rows = 0  # rows given up at the bound
+        self._max_table_bytes = max_table_bytes
+        self._until_check = _CHECK_EVERY
+
+    # --- names and times ---------------------------------------------------------------------------------
+
+    def spans_of(self, track: int) -> SpanTable:
+        return self.spans.setdefault(track, SpanTable())
+
+    def gaps_of(self, track: int) -> GapTable:
+        return self.gaps.setdefault(track, GapTable())
+
+    def recording_of(self, track: int) -> int:
+        return self.catalogue[track].parent
+
+    def ring(self, moment: Moment) -> int:
+        return self.boots.ring_ns(*moment)
+
+    def moment(self, ring_ns: int) -> Moment:
+        return Moment(*self.boots.split(ring_ns))
+
+    def ring_ranges(self, stored: Iterable[Range]) -> Ranges:
+        """Stored ranges in ring time; those of boots that are forgotten are left out, nothing of them exists."""
+        found: Ranges = []
+        for start, stop in stored:
+            try:
+                found.append((self.ring(start), self.ring(stop)))
+            except UnknownBoot:
+                continue
+        return union(found)
+
+    def stored_ranges(self, ring_ranges: Ranges) -> tuple[Range, ...]:
+        """Ring-time ranges as an item holds them, the nearest joined when there are too many for one item."""
+        ranges = union(ranges_in_known_time(ring_ranges))
+        while len(ranges) > items.MAX_PIECES:
+            nearest = min(range(len(ranges) - 1), key=lambda i: ranges[i + 1][0] - ranges[i][1])
+            ranges[nearest : nearest + 2] = [(ranges[nearest][0], ranges[nearest + 1][1])]
+        return tuple(Range(self.moment(a), self.moment(b)) for a, b in ranges)
+
+    def lock_ranges(self, lock: items.LockPut) -> Ranges:
+        """The ranges of ring time that a lock covers now: what it meant when it was made, and what its wall time means today."""
+        today = [(p.start_ns, p.stop_ns) for p in self.epochs.pieces(lock.wall_from_ns, lock.wall_to_ns)]
+        return union([*self.ring_ranges(lock.pieces), *today])
+
+    def locked_ranges(self, recording: int, track: int) -> Ranges:
+        """What locks cover of a track."""
+        found: Ranges = []
+        for lock in self.locks.values():
+            if lock.recording == recording and (not lock.tracks or track in lock.tracks):
+                found += self.lock_ranges(lock)
+        return union(found)
+
+    # --- what items do -----------------------------------------------------------------------------------
+
+    def apply(self, record: items.Record) -> None:
+        """Raises ValueError (UnknownBoot and KeyError for names that do not exist) when the record cannot be true."""
+        match record:
+            case items.SpanGrown():
+                self._span(record)
+            case items.GapNoted():
+                self._gap(record)
+            case items.EntryPut():
+                self.catalogue.put(record.entry)
+            case items.BootSeen():
+                self._boot(record)
+            case items.EpochNoted():
+                ring = self.ring(record.at)
+                self.boots.seen(*record.at)
+                self.epochs.add(EpochPoint(ring, record.wall_ns, record.rate_ppb, record.trust, record.step))
+            case items.RunStarted():
+                self._run_started(record)
+            case items.RunStopped():
+                self._run_stopped(record)
+            case items.SlotGone():
+                self._slot_gone(record)
+            case items.Withdrawn():
+                for table in self._tables_of_slot(record.slot, record.generation):
+                    table.withdraw(record.slot, record.generation, record.fragments)
+            case items.Rotten():
+                self._rotten(record)
+            case items.SlotClosed():
+                self.slots.closed(record.slot, record.generation, record.order)
+            case items.LockPut():
+                self.next_lock = max(self.next_lock, record.lock + 1)
+                self.locks[record.lock] = record
+            case items.LockDropped():
+                self.locks.pop(record.lock, None)
+            case items.Buried():
+                self._bury(record)
+            case items.FloorRaised():
+                self._raise_floor(record)
+            case items.Recovered():
+                self._recovered(record)
+
+    def _boot(self, record: items.BootSeen) -> None:
+        if self.boots.full():
+            used = {self.boots.stretch_at(int(row)) for table in self.spans.values() for row in table.rows["from"]}
+            used |= {self.boots.stretch_at(int(row)) for table in self.spans.values() for row in table.rows["to"]}
+            self.boots.forget(used)
+        self.boots.add(record.number, record.stretch)
+
+    def _span(self, record: items.SpanGrown) -> None:
+        start = self.boots.ring_ns(record.boot, record.from_ns)
+        stop = self.boots.ring_ns(record.boot, record.to_ns)
+        entry = self.catalogue[record.track]
+        self.boots.seen(record.boot, record.to_ns)
+        if entry.deleted or stop <= start:
+            return
+        self.slots.media(record.slot, record.generation, entry.parent, start, stop)
+        self.runs.covers(record.run, start, stop)
+        dead = self.tombstones.dead(entry.parent, record.track, record.run)
+        floor = self.floors.get(record.track, 0)
+        parts = visible(start, stop, dead, floor, lambda: self.locked_ranges(entry.parent, record.track))
+        table, gaps = self.spans_of(record.track), self.gaps_of(record.track)
+        for a, b in parts:
+            flags = record.flags | (0 if (a, b) == (start, stop) else spans.CUT)
+            grown = Grown(
+                a,
+                b,
+                record.run,
+                record.slot,
+                record.generation,
+                record.fragment,
+                record.writer,
+                record.keys,
+                record.priority,
+                flags,
+            )
+            table.grow(grown, gaps)
+        gaps.data(start, stop, spans.TOUCH_NS)
+        self._bounded()
+
+    def _gap(self, record: items.GapNoted) -> None:
+        start = self.ring(record.start)
+        stop = None if record.stop is None else self.ring(record.stop)
+        self.boots.seen(*(record.stop or record.start))
+        for track in record.tracks:
+            if not self.catalogue[track].deleted:
+                self.gaps_of(track).note(record.cause, start, stop)
+        self._bounded()
+
+    def _run_started(self, record: items.RunStarted) -> None:
+        start = self.ring(record.at)
+        self.boots.seen(*record.at)
+        joined = self.runs.start(
+            record.run,
+            recording=record.recording,
+            job=record.job,
+            from_ns=start,
+            kind=record.kind,
+            instant_ns=record.instant_ns,
+            tracks=record.tracks,
+            source=record.source,
+            topic=record.topic,
+            origin=record.origin,
+        )
+        if joined:
+            for table in self.spans.values():
+                ids = table.rows["run"]
+                table.rows["run"] = [joined.get(run, run) for run in ids.tolist()]
+        for track in record.tracks:
+            gaps = self.gaps_of(track)
+            if gaps.open_from_ns is not None and gaps.open_cause in gap_rows.RECORDER_AWAY:
+                gaps.close(start)
+
+    def _run_stopped(self, record: items.RunStopped) -> None:
+        at = self.ring(record.at)
+        self.boots.seen(*record.at)
+        self._stop_run(record.run, at)
+
+    def _stop_run(self, run: int, at: int) -> None:
+        tracks = self.runs.stop(run, at)
+        still = {track for others in self.runs.running().values() for track in others}
+        for track in set(tracks) - still:
+            gaps = self.gaps_of(track)
+            if gaps.open_from_ns is not None and gaps.open_cause not in gap_rows.RECORDER_AWAY:
+                gaps.close(at)
+
+    def _tables_of_slot(self, slot: int, generation: int) -> list[SpanTable]:
+        if not self.slots.holds(slot, generation):
+            return []
+        recording = int(self.slots.rows["recording"][slot])
+        return [self.spans[e.index] for e in self.catalogue.tracks_of(recording) if e.index in self.spans]
+
+    def _slot_gone(self, record: items.SlotGone) -> None:
+        if not self.slots.holds(record.slot, record.generation):
+            return
+        recording = int(self.slots.rows["recording"][record.slot])
+        for entry in self.catalogue.tracks_of(recording):
+            table = self.spans.get(entry.index)
+            if table is not None:
+                for start, stop in table.vanish(record.slot, record.generation):
+                    self.vanished.append(Vanished(recording, entry.index, start, stop))
+        self.slots.gone(record.slot, record.generation)
+        self._forget(recording)
+
+    def _forget(self, recording: int) -> None:
+        """Drops gaps, stopped runs, tombstones and epochs that lie before everything still stored."""
+        tracks = [e.index for e in self.catalogue.tracks_of(recording)]
+        tables = [self.spans[track] for track in tracks if track in self.spans and len(self.spans[track])]
+        if tables:
+            oldest = min(int(table.rows["from"][0]) for table in tables)
+            for track in tracks:
+                if track in self.gaps:
+                    self.gaps[track].forget_before(oldest)
+            self.runs.forget_before(recording, oldest)
+        everything = self.slots.oldest_ns()
+        if everything is not None:
+            self.tombstones.forget_before(everything)
+            self.epochs.drop_before(everything)
+
+    def _rotten(self, record: items.Rotten) -> None:
+        if not self.slots.holds(record.slot, record.generation):
+            return
+        for table in self._tables_of_slot(record.slot, record.generation):
+            table.rotten(record.slot, record.generation, record.fragment)
+
+    def _bury(self, record: items.Buried) -> None:
+        pieces = self.ring_ranges(record.pieces)
+        self.tombstones.put(record, pieces)
+        for entry in self.catalogue.tracks_of(record.recording):
+            if record.track in (NO_TRACK, entry.index):
+                for start, stop in pieces:
+                    self._hide(record.recording, entry.index, start, stop, record.run or None)
+        if record.run:
+            self.runs.forget(record.run)
+
+    def _hide(self, recording: int, track: int, start: int, stop: int, run: int | None) -> None:
+        table = self.spans.get(track)
+        if table is None:
+            return
+        self.vanished += [Vanished(recording, track, a, b) for a, b in table.hide(start, stop, run)]
+
+    def would_hide(self, recording: int, track: int, floor: int) -> bool:
+        """Whether a floor there would hide anything."""
+        table = self.spans.get(track)
+        if table is None:
+            return False
+        for start, stop in subtract([(0, floor)], self.locked_ranges(recording, track)):
+            rows = table.rows[table.table.near(start, stop)]
+            if bool((rows["to"] > start).any()):
+                return True
+        return False
+
+    def _raise_floor(self, record: items.FloorRaised) -> None:
+        floor = self.ring(record.at)
+        self.floors[record.track] = max(floor, self.floors.get(record.track, 0))
+        recording = self.recording_of(record.track)
+        for start, stop in subtract([(0, floor)], self.locked_ranges(recording, record.track)):
+            self._hide(recording, record.track, start, stop, None)
+        if record.track in self.gaps:
+            self.gaps[record.track].forget_before(floor)
+
+    def _recovered(self, record: items.Recovered) -> None:
+        """Runs that a crash left open end where their last trace is, and the tracks they were to fill have a gap until now."""
+        last, now = self.ring(record.last), self.ring(record.at)
+        self.boots.seen(*record.at)
+        missing: set[int] = set()
+        for run, tracks in list(self.runs.running().items()):
+            missing.update(tracks)
+            self._stop_run(run, last)
+        for gaps in self.gaps.values():
+            gaps.close(now if gaps.open_cause in gap_rows.RECORDER_AWAY else last)
+        for track in missing:
+            self.gaps_of(track).note(GapCause.RECORDER_CRASH, last, now)
+
+    # --- the bound ---------------------------------------------------------------------------------------
+
+    def table_bytes(self) -> int:
+        rows = sum(len(table) for table in self.spans.values()) * spans.SPAN.itemsize
+        return rows + sum(len(table) for table in self.gaps.values()) * gap_rows.GAP.itemsize
+
+    def _bounded(self) -> None:
+        self._until_check -= 1
+        if self._until_check > 0:
+            return
+        self._until_check = _CHECK_EVERY
+        size = self.table_bytes()
+        if size <= self._max_table_bytes:
+            return
+        before = sum(map(len, self.spans.values())) + sum(map(len, self.gaps.values()))
+        for table in self.spans.values():
+            table.merge_neighbours(len(table) * 7 // 8)
+        for gaps in self.gaps.values():
+            gaps.merge_neighbours(len(gaps) * 7 // 8)
+        self.merged_rows += before - sum(map(len, self.spans.values())) - sum(map(len, self.gaps.values()))
+
+
+def ranges_in_known_time(ranges: Ranges) -> Ranges:
+    return [(max(0, a), min(b, MAX_RING_NS - 1)) for a, b in ranges]
