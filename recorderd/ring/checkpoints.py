@@ -1,0 +1,98 @@
+"""Checkpoints: the whole state, written alternately to ckpt.a and ckpt.b, so that one of them is valid at any moment (I8)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recorderd.ring.buffers import BufferPool
+from recorderd.ring.device import Device
+from recorderd.ring.disk_threads import DiskCalls
+from recorderd.ring.files import CHECKPOINTS, read_bytes, write_bytes
+from recorderd.ring.layout import BLOCK, CheckpointHeader, CorruptStructure, align, crc32
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a checkpoint holds: everything the journal says before `journal_sequence`."""
+
+    journal_sequence: int
+    sections: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCheckpoint:
+    which: int  # 0: ckpt.a, 1: ckpt.b
+    sequence: int
+    journal_sequence: int
+    sections: Mapping[int, bytes]
+
+
+class CheckpointTooLarge(Exception):
+    """The sections do not fit into the file that format made."""
+
+
+class CheckpointFiles:
+    def __init__(
+        self, device: Device, calls: DiskCalls, buffers: BufferPool, disk_id: uuid.UUID, file_bytes: int
+    ) -> None:
+        self._device = device
+        self._calls = calls
+        self._buffers = buffers
+        self._disk_id = disk_id
+        self.file_bytes = file_bytes
+        self.sequence = 0  # of the newest one on the medium
+        self.older = 0  # which file is written next
+
+    async def load(self) -> tuple[list[LoadedCheckpoint], list[str]]:
+        """The valid checkpoints, newest first, and in words what is wrong with the others. Raises UnknownFeature, UnsafeFile."""
+        valid: list[LoadedCheckpoint] = []
+        faults: list[str] = []
+        for which, name in enumerate(CHECKPOINTS):
+            try:
+                valid.append(await self._read(which))
+            except (CorruptStructure, OSError) as error:
+                faults.append(f"{name}: {error}")
+        valid.sort(key=lambda checkpoint: -checkpoint.sequence)
+        if valid:
+            self.sequence = valid[0].sequence
+            self.older = 1 - valid[0].which
+        return valid, faults
+
+    async def _read(self, which: int) -> LoadedCheckpoint:
+        handle = await self._calls.run(self._device.open, CHECKPOINTS[which], writable=False, size=self.file_bytes)
+        try:
+            block = await read_bytes(self._device, self._calls, self._buffers, handle, 0, BLOCK)
+            header = CheckpointHeader.unpack(block, self._disk_id, self.file_bytes)
+            sections = {}
+            for number, crc, at, length in header.sections:
+                data = await read_bytes(self._device, self._calls, self._buffers, handle, at, length)
+                if await self._calls.run(crc32, data) != crc:
+                    raise CorruptStructure(f"section {number}: checksum does not match")
+                sections[number] = data
+        finally:
+            await self._calls.run(self._device.close, handle)
+        return LoadedCheckpoint(which, header.sequence, header.journal_sequence, sections)
+
+    async def write(self, snapshot: Snapshot) -> None:
+        """Writes and flushes the older file. Raises OSError, CheckpointTooLarge; the newer file is untouched either way."""
+        table = []
+        at = BLOCK
+        for number, data in snapshot.sections.items():
+            table.append((number, await self._calls.run(crc32, data), at, len(data)))
+            at = align(at + len(data))
+        if at > self.file_bytes:
+            raise CheckpointTooLarge(f"{at} bytes, the file holds {self.file_bytes}")
+        header = CheckpointHeader(self._disk_id, self.sequence + 1, snapshot.journal_sequence, tuple(table))
+        device, calls, buffers = self._device, self._calls, self._buffers
+        handle = await calls.run(device.open, CHECKPOINTS[self.older], writable=True, size=self.file_bytes)
+        try:
+            for (_, _, offset, _), data in zip(table, snapshot.sections.values(), strict=True):
+                await write_bytes(device, calls, buffers, handle, offset, data)
+            await write_bytes(device, calls, buffers, handle, 0, header.pack())
+            await calls.run(device.datasync, handle)
+        finally:
+            await calls.run(device.close, handle)
+        self.sequence += 1
+        self.older = 1 - self.older

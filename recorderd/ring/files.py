@@ -1,0 +1,56 @@
+"""Names of the ring's files, and whole-file reading and writing in aligned pieces."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from recorderd.ring.buffers import BufferPool
+from recorderd.ring.device import Device
+from recorderd.ring.disk_threads import DiskCalls
+from recorderd.ring.layout import BLOCK, align
+
+IDENTITY: Final = "recorderd.id"
+IDENTITY_BYTES: Final = 2 * BLOCK
+CHECKPOINTS: Final = ("ckpt.a", "ckpt.b")
+CATALOGUES: Final = ("catalogue.a", "catalogue.b")
+JOURNAL: Final = "events.jnl"
+SLOTS: Final = "slots"
+SLOTS_PER_FOLDER: Final = 1024
+PIECE: Final = 1 << 20
+
+
+def slot_folder(slot: int) -> str:
+    return f"{SLOTS}/{slot // SLOTS_PER_FOLDER:03d}"
+
+
+def slot_path(slot: int) -> str:
+    return f"{slot_folder(slot)}/{slot:06d}.mp4"
+
+
+async def read_bytes(
+    device: Device, calls: DiskCalls, buffers: BufferPool, handle: int, offset: int, size: int
+) -> bytes:
+    """`size` bytes from `offset` (a multiple of the block size), read in whole blocks."""
+    out = bytearray()
+    while len(out) < size:
+        part = min(PIECE, align(size - len(out)))
+        buffer = buffers.take(part)
+        await calls.run(device.read, handle, buffer.view, offset + len(out))
+        out += buffer.view
+        buffers.give(buffer)
+    del out[size:]
+    return bytes(out)
+
+
+async def write_bytes(
+    device: Device, calls: DiskCalls, buffers: BufferPool, handle: int, offset: int, data: bytes | memoryview
+) -> None:
+    """`data` at `offset` (a multiple of the block size), padded with zeros to whole blocks."""
+    view = memoryview(data)
+    for at in range(0, len(view), PIECE):
+        piece = view[at : at + PIECE]
+        buffer = buffers.take(align(len(piece)))
+        buffer.view[: len(piece)] = piece
+        buffer.view[len(piece) :] = bytes(len(buffer.view) - len(piece))
+        await calls.run(device.write, handle, buffer.view, offset + at)
+        buffers.give(buffer)
