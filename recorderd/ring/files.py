@@ -30,7 +30,10 @@ def slot_path(slot: int) -> str:
 async def read_bytes(
     device: Device, calls: DiskCalls, buffers: BufferPool, handle: int, offset: int, size: int
 ) -> bytes:
-    """`size` bytes from `offset` (a multiple of the block size), read in whole blocks."""
+    """`size` bytes from `offset` (a multiple of the block size), read in whole blocks.
+
+    A buffer goes back to the pool only after its call returned: a call given up (cancelled, stuck) may still use the memory.
+    """
     out = bytearray()
     while len(out) < size:
         part = min(PIECE, align(size - len(out)))

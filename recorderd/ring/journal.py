@@ -15,7 +15,7 @@ from recorderd.ring.border import Item
 from recorderd.ring.buffers import BufferPool
 from recorderd.ring.device import Device
 from recorderd.ring.disk_threads import DiskCalls
-from recorderd.ring.files import PIECE, write_bytes
+from recorderd.ring.files import PIECE, read_bytes, write_bytes
 from recorderd.ring.layout import BLOCK, CorruptStructure, JournalBlock, pack_transaction, unpack_journal_block
 
 
@@ -84,22 +84,18 @@ async def read_journal(
     while sequence < first + blocks:
         position = sequence % blocks
         count = min(per_read, blocks - position, first + blocks - sequence)
-        buffer = buffers.take(count * BLOCK)
-        try:
-            await calls.run(device.read, handle, buffer.view, position * BLOCK)
-            for i in range(count):
-                try:
-                    block = unpack_journal_block(bytes(buffer.view[i * BLOCK : (i + 1) * BLOCK]), disk_id)
-                except CorruptStructure:
-                    return found, done
-                if block.sequence != sequence or block.part != len(parts) or (parts and block.parts != parts[0].parts):
-                    return found, done
-                parts.append(block)
-                sequence += 1
-                if len(parts) == block.parts:
-                    found.append(Transaction(done, tuple(item for part in parts for item in part.items)))
-                    parts = []
-                    done = sequence
-        finally:
-            buffers.give(buffer)
+        data = await read_bytes(device, calls, buffers, handle, position * BLOCK, count * BLOCK)
+        for at in range(0, len(data), BLOCK):
+            try:
+                block = unpack_journal_block(data[at : at + BLOCK], disk_id)
+            except CorruptStructure:
+                return found, done
+            if block.sequence != sequence or block.part != len(parts) or (parts and block.parts != parts[0].parts):
+                return found, done
+            parts.append(block)
+            sequence += 1
+            if len(parts) == block.parts:
+                found.append(Transaction(done, tuple(item for part in parts for item in part.items)))
+                parts = []
+                done = sequence
     return found, done

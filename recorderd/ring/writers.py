@@ -1,0 +1,94 @@
+"""Writers: queues of fragments that wait for the next commit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from recorderd.model.causes import GapCause
+from recorderd.model.ports import Anchor, DurableSink, FragmentBody, StoreUnavailable, WriterSpec
+from recorderd.ring.open_slot import Pending, WriterKey, writer_key
+
+
+class QueueBound:
+    """Bytes that wait for the disk, over all writers."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.bytes = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.bytes + size <= self.limit_bytes
+
+
+class Refusal(Protocol):
+    def __call__(self, size: int) -> StoreUnavailable | None: ...
+
+
+class RingWriter:
+    """`ports.Writer`. Fragments stay in `queue` (or in a commit) until they are durable."""
+
+    def __init__(
+        self, spec: WriterSpec, sink: DurableSink, *, bound: QueueBound, refusal: Refusal, urge: Callable[[], None]
+    ) -> None:
+        self._spec = spec
+        self.sink = sink
+        self.key: WriterKey = writer_key(spec)
+        self.queue: deque[Pending] = deque()
+        self.closed = False
+        self.appended_bytes = 0
+        self._bound = bound
+        self._refusal = refusal
+        self._urge = urge
+
+    @property
+    def spec(self) -> WriterSpec:
+        return self._spec
+
+    def append(
+        self,
+        fragment: FragmentBody,
+        run: int,
+        anchors: Sequence[Anchor],
+        arrived_from_ns: int,
+        arrived_to_ns: int,
+        *,
+        urgent: bool = False,
+    ) -> None:
+        if self.closed:
+            raise ValueError("the writer is closed")
+        anchored = {anchor.track for anchor in anchors}
+        if not fragment.runs or any(part.track not in anchored for part in fragment.runs):
+            raise ValueError("every track of a fragment needs an anchor")
+        if any(not 0 <= part.track < len(self._spec.tracks) for part in fragment.runs):
+            raise ValueError("fragment of a track the writer does not have")
+        refused = self._refusal(fragment.size)
+        if refused is not None:
+            raise refused
+        self.queue.append(Pending(self, self._spec, fragment, run, tuple(anchors), arrived_from_ns, arrived_to_ns))
+        self.appended_bytes += fragment.size
+        self._bound.bytes += fragment.size
+        if urgent:
+            self._urge()
+
+    def close(self) -> None:
+        self.closed = True
+        self._urge()
+
+    # --- for commits ---
+
+    def settle(self, done: Sequence[Pending]) -> None:
+        """These fragments are durable."""
+        for pending in done:
+            self._bound.bytes -= pending.body.size
+        self.sink.durable(self, max(pending.to_ns for pending in done), len(done))
+
+    def give_up(self, pending: Pending, cause: GapCause) -> None:
+        """This fragment cannot be stored."""
+        self._bound.bytes -= pending.body.size
+        self.sink.lost(self, cause, pending.from_ns, pending.to_ns)
+
+    def put_back(self, pending: Sequence[Pending]) -> None:
+        """To the front of the queue, in order: they were not made durable."""
+        self.queue.extendleft(reversed(pending))
