@@ -19,12 +19,14 @@ then, for slots that were open, `media_withdrawn` and `media_written` as the sca
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from recorderd.model.causes import GapCause
+from recorderd.model.ports import WriterSpec
 from recorderd.model.stream import SenderReport
+from recorderd.model.timeline import RunCause
 
 STORE_KINDS: Final = range(1, 32)
 LEDGER_KINDS: Final = range(32, 128)
@@ -137,6 +139,30 @@ class Ledger(Protocol):
     """Runs, spans, gaps, locks, tombstones, epochs and catalogue as the store sees them."""
 
     def attach(self, store: SlotView) -> None: ...
+
+    def tick(self) -> None:
+        """At the start of every commit tick: looks at the clock, and now and then at retention."""
+
+    def writer_opened(self, spec: WriterSpec) -> None:
+        """Enters the names of a writer's recording and tracks into the catalogue. Raises ValueError for deleted ids."""
+
+    # --- what `ports.MediaStore` asks; the ring passes it on ----------------------------------------------
+
+    def start_run(
+        self,
+        recording: uuid.UUID,
+        job: uuid.UUID,
+        source: str,
+        cause: RunCause,
+        tracks: Sequence[uuid.UUID],
+        at_ns: int,
+    ) -> int: ...
+
+    def stop_run(self, run: int, at_ns: int) -> None: ...
+
+    def note_gap(
+        self, recording: uuid.UUID, tracks: Sequence[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int | None
+    ) -> None: ...
 
     # --- while recording -------------------------------------------------------------------------------
 

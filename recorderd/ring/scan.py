@@ -106,7 +106,7 @@ async def walk_fragments(
         if record is None or record.sequence != expected:
             if expected >= claimed:
                 break
-            found = await _resynchronise(record_at, offset, disk.slot_bytes, lambda r: expected < r.sequence < claimed)
+            found = await _resynchronise(record_at, offset, disk.slot_bytes, range(expected + 1, claimed))
             if found is None:
                 break
             record, offset = found
@@ -135,11 +135,11 @@ async def _resynchronise(
     record_at: Callable[[int], Awaitable[FragmentRecord | None]],
     offset: int,
     slot_bytes: int,
-    wanted: Callable[[FragmentRecord], bool],
+    wanted: range,
 ) -> tuple[FragmentRecord, int] | None:
     for position in range(offset + BLOCK, slot_bytes, BLOCK):
         record = await record_at(position)
-        if record is not None and wanted(record):
+        if record is not None and record.sequence in wanted:
             return record, position
     return None
 

@@ -1,0 +1,456 @@
+"""`Ring`: one disk's ring as the recorder sees it (`ports.MediaStore`), through good days and bad.
+
+`run` mounts the ring, commits once per tick, scans old slots and writes checkpoints beside that. When the disk fails or is pulled, the ring
+is degraded and says why; fragments stay queued in RAM up to a bound, and `run` tries again until the same disk is back. It never exits
+because of the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recorderd.media.init_segment import FTYP, moov
+from recorderd.model.causes import GapCause
+from recorderd.model.ports import Clock, DurableSink, StoreUnavailable, WriterSpec
+from recorderd.model.timeline import RunCause
+from recorderd.ring.border import Ledger, SlotRef
+from recorderd.ring.commit import Committed, FlushFailed, commit
+from recorderd.ring.device import Device, FileDevice, UnsafeFile
+from recorderd.ring.disk_threads import DiskCalls, DiskThreads
+from recorderd.ring.layout import SlotState, UnknownFeature
+from recorderd.ring.reading import SlotReader, read_slot
+from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_store
+from recorderd.ring.scan import scan_open_slot
+from recorderd.ring.store import DiskFailed, HeadBuilder, Statistics, Store
+from recorderd.ring.writers import QueueBound, RingWriter
+
+log = logging.getLogger(__name__)
+
+_MOUNT_ERRORS: Final = (OSError, NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, ValueError)
+
+
+class RingState(enum.StrEnum):
+    CLOSED = "closed"
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class RingStatus:
+    """What `status` shows. Bytes of slots; times in seconds; `reach_forecast_s` None while nothing was recorded."""
+
+    state: RingState
+    cause: GapCause | None
+    detail: str
+    disk_id: uuid.UUID | None
+    total_bytes: int
+    free_bytes: int
+    recyclable_bytes: int  # closed slots, kept ones included
+    open_slots: int
+    unscanned_slots: int
+    queued_bytes: int
+    oldest_disk_call_s: float
+    last_commit_age_s: float | None
+    reach_forecast_s: float | None
+    worst_loss_s: float  # longest time from a fragment's first arrival to its durability, since the ring was opened
+    statistics: Statistics
+    faults: tuple[str, ...]
+
+
+def slot_head(spec: WriterSpec) -> tuple[bytes, bytes]:
+    return FTYP, moov(spec)
+
+
+class Ring:
+    """See `open`. All methods are to be called on the loop."""
+
+    def __init__(
+        self,
+        *,
+        open_device: Callable[[], Device],
+        make_calls: Callable[[], DiskCalls],
+        ledger: Ledger,
+        clock: Clock,
+        boot_id: uuid.UUID,
+        head: HeadBuilder = slot_head,
+        queue_bytes: int = 256 << 20,
+        retry_s: float = 5.0,
+        expected_disk: uuid.UUID | None = None,
+        name: str = "ring",
+    ) -> None:
+        self.ledger = ledger
+        self._open_device = open_device
+        self._make_calls = make_calls
+        self._clock = clock
+        self._boot_id = boot_id
+        self._head = head
+        self._retry_s = retry_s
+        self._expected_disk = expected_disk
+        self._name = name
+        self._store: Store | None = None
+        self._last_store: Store | None = None  # of a disk that failed: its state in RAM is the newest there is
+        self._proven: dict[int, int] = {}
+        self._writers: list[RingWriter] = []
+        self._feeders: list[Callable[[int], None]] = []
+        self._bound = QueueBound(queue_bytes)
+        self._urge = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._running = False
+        self._commit_lock = asyncio.Lock()
+        self._committed = asyncio.Event()
+        self._state = RingState.CLOSED
+        self._cause: GapCause | None = None
+        self._detail = ""
+        self._slow = False
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        boot_id: uuid.UUID,
+        durability: str = "direct",
+        queue_bytes: int = 256 << 20,
+        retry_s: float = 5.0,
+        expected_disk: uuid.UUID | None = None,
+    ) -> Ring:
+        """The ring in `folder`. Never fails for the disk: without one, or with an unreadable one, the ring is degraded and says why.
+
+        `expected_disk` refuses any other ring. `durability` as in `FileDevice`.
+        """
+        ring = cls(
+            open_device=lambda: FileDevice(folder, durability=durability),
+            make_calls=lambda: DiskThreads(clock=clock, name=folder.name or "disk"),
+            ledger=ledger,
+            clock=clock,
+            boot_id=boot_id,
+            queue_bytes=queue_bytes,
+            retry_s=retry_s,
+            expected_disk=expected_disk,
+            name=str(folder),
+        )
+        await ring.mount()
+        return ring
+
+    # --- ports.MediaStore ---------------------------------------------------------------------------------
+
+    def open_writer(self, spec: WriterSpec, sink: DurableSink) -> RingWriter:
+        """Raises StoreUnavailable when the ring was never mounted, ValueError for a deleted recording or track."""
+        self._need_state()
+        self.ledger.writer_opened(spec)
+        writer = RingWriter(spec, sink, bound=self._bound, refusal=self._refusal, urge=self._urge.set)
+        self._writers.append(writer)
+        return writer
+
+    def start_run(
+        self,
+        recording: uuid.UUID,
+        job: uuid.UUID,
+        source: str,
+        cause: RunCause,
+        tracks: Sequence[uuid.UUID],
+        at_ns: int,
+    ) -> int:
+        """Raises StoreUnavailable when the ring was never mounted: its run numbers are not known then."""
+        self._need_state()
+        return self.ledger.start_run(recording, job, source, cause, tracks, at_ns)
+
+    def stop_run(self, run: int, at_ns: int) -> None:
+        self._need_state()
+        self.ledger.stop_run(run, at_ns)
+
+    def note_gap(
+        self, recording: uuid.UUID, tracks: Sequence[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int | None
+    ) -> None:
+        self._need_state()
+        self.ledger.note_gap(recording, tracks, cause, from_ns, to_ns)
+
+    def before_tick(self, feeder: Callable[[int], None]) -> None:
+        self._feeders.append(feeder)
+
+    def _need_state(self) -> None:
+        if self._store is None and self._last_store is None:
+            raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail or "the ring is not mounted")
+
+    def _refusal(self, size: int) -> StoreUnavailable | None:
+        if self._store is None and self._last_store is None:
+            return StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
+        if self._bound.has_room(size):
+            return None
+        if self._store is None:
+            return StoreUnavailable(self._cause or GapCause.DISK_ERROR, self._detail)
+        if self._cause is GapCause.RING_FULL_OF_LOCKS:
+            return StoreUnavailable(self._cause, self._detail)
+        return StoreUnavailable(GapCause.DISK_SLOW, f"{self._bound.bytes >> 20} MiB wait for the disk")
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def read_slot(self, ref: SlotRef, *, seconds: float = 60.0, hold: bool = False) -> AsyncIterator[SlotReader]:
+        """A leased slot. Raises StoreUnavailable, Recycled, OSError, UnsafeFile."""
+        store = self._store
+        if store is None:
+            raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
+        async with read_slot(store, ref, seconds=seconds, hold=hold) as reader:
+            yield reader
+
+    async def next_commit(self) -> None:
+        """Returns after the next commit: what follows the live edge looks again then."""
+        await self._committed.wait()
+
+    @property
+    def store(self) -> Store | None:
+        """The mounted store, for readers, fsck and lists; None while there is no usable disk."""
+        return self._store
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def mount(self) -> bool:
+        """Opens the ring on its disk; False when that is not possible now (state and cause say why)."""
+        calls = self._make_calls()
+        device: Device | None = None
+        try:
+            device = await calls.run(self._open_device)
+            if self._last_store is None:
+                recovered = await open_store(
+                    device,
+                    calls,
+                    ledger=self.ledger,
+                    clock=self._clock,
+                    boot_id=self._boot_id,
+                    head=self._head,
+                    expected_disk=self._expected_disk,
+                )
+                store, self._proven = recovered.store, recovered.proven
+            else:
+                store = await reopen_store(self._last_store, device, calls)
+        except _MOUNT_ERRORS as error:
+            if device is not None:
+                with contextlib.suppress(OSError):
+                    device.release()
+            calls.close()
+            missing = isinstance(error, (FileNotFoundError, NotARing))
+            self._degrade(GapCause.DISK_MISSING if missing else GapCause.DISK_ERROR, str(error) or type(error).__name__)
+            return False
+        for fault in store.faults:
+            log.warning("%s: %s", self._name, fault)
+        self._store, self._last_store = store, None
+        self._set_healthy()
+        return True
+
+    async def run(self) -> None:
+        """Commits until `close`. Comes back from every disk failure."""
+        self._running = True
+        try:
+            while not self._stop.is_set():
+                if self._store is None and not await self.mount():
+                    await self._wait(self._stop, self._retry_s)
+                    continue
+                await self._serve()
+        finally:
+            self._running = False
+            self._stopped.set()
+
+    async def close(self) -> None:
+        """Commits what is queued, closes the open slots, writes a checkpoint and lets the disk go."""
+        self._stop.set()
+        self._urge.set()
+        if self._running:
+            await self._stopped.wait()
+        store = self._store
+        if store is not None:
+            try:
+                await self._last_commits(store)
+            except (DiskFailed, FlushFailed, OSError) as error:
+                log.error("%s: the last commit failed: %s", self._name, error)
+            self._let_go(store)
+        self._store = None
+        self._state, self._cause, self._detail = RingState.CLOSED, None, ""
+
+    async def tick(self) -> Committed:
+        """One commit tick: feeders, then commits until nothing that can be stored now waits. Raises DiskFailed, FlushFailed."""
+        store = self._store
+        if store is None:
+            raise DiskFailed(self._detail)
+        async with self._commit_lock:
+            now_ns = self._clock.boottime_ns()
+            for feeder in self._feeders:
+                feeder(now_ns)
+            self.ledger.tick()
+            store.update_pool_target()
+            while (done := await commit(store, self._writers)).more:
+                pass
+            self._writers = [writer for writer in self._writers if writer.queue or not writer.closed]
+            self._after_commit(store)
+        return done
+
+    def _after_commit(self, store: Store) -> None:
+        waiters, self._committed = self._committed, asyncio.Event()
+        waiters.set()
+        if store.starving and not store.pool and store.table.count(SlotState.FREE) == 0:
+            self._degrade(GapCause.RING_FULL_OF_LOCKS, "no slot can be recycled: locks, minima or readers keep all of them")
+        else:
+            self._set_healthy()
+
+    async def _serve(self) -> None:
+        store = self._store
+        assert store is not None
+        failure: str | None = None
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(self._watch(store)),
+                group.create_task(self._write_checkpoints(store)),
+                group.create_task(self._scan(store)),
+            ]
+            try:
+                failure = await self._ticks(store)
+            finally:
+                for task in beside:
+                    task.cancel()
+        if failure is not None:
+            self._fail(store, failure)
+
+    async def _ticks(self, store: Store) -> str | None:
+        """Until `close` (None) or until the disk fails (why)."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while not self._stop.is_set():
+            self._urge.clear()
+            try:
+                await self.tick()
+            except FlushFailed as error:
+                log.error("%s: a flush failed, what it should have covered is written again: %s", self._name, error)
+                self._degrade(GapCause.DISK_ERROR, f"a flush failed: {error}")
+                continue
+            except DiskFailed as error:
+                return str(error)
+            now = loop.time()
+            if now >= due:
+                due = max(due + store.profile.tick_s, now)
+            await self._wait(self._urge, max(0.0, due - now))
+        return None
+
+    @staticmethod
+    async def _wait(event: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+
+    async def _watch(self, store: Store) -> None:
+        """Tells a slow disk from a dead one by the age of its oldest call."""
+        while True:
+            await self._clock.sleep(1.0)
+            oldest_s = store.io.calls.oldest_s()
+            if oldest_s > store.profile.stuck_after_s:
+                log.error("%s: a disk call has not returned for %.0f s: given up", self._name, oldest_s)
+                store.quarantine.update(store.table.in_state(SlotState.OPEN, SlotState.RESERVED))
+                store.io.calls.abandon()
+                return
+            self._slow = oldest_s > store.profile.slow_after_s
+            if self._slow:
+                self._degrade(GapCause.DISK_SLOW, f"the disk has not answered for {oldest_s:.0f} s")
+
+    async def _write_checkpoints(self, store: Store) -> None:
+        while True:
+            await store.snapshot_ready.wait()
+            try:
+                await store.write_checkpoint()
+            except OSError as error:
+                log.error("%s: a checkpoint could not be written: %s", self._name, error)
+                await self._clock.sleep(self._retry_s)
+
+    async def _scan(self, store: Store) -> None:
+        """Slots that were open when the recorder stopped, while recording already goes on."""
+        for slot in sorted(store.unscanned):
+            try:
+                await scan_open_slot(store, slot, self._proven.get(slot, 0))
+            except (OSError, UnsafeFile) as error:
+                log.error("%s: slot %d cannot be read: %s", self._name, slot, error)
+                store.statistics.write_errors += 1
+            self._urge.set()
+
+    async def scan_now(self) -> None:
+        """Scans without `run`, for tools."""
+        if self._store is not None:
+            await self._scan(self._store)
+
+    async def _last_commits(self, store: Store) -> None:
+        await self.tick()
+        store.to_close.update(store.open)
+        async with self._commit_lock:
+            await commit(store, self._writers)
+        store.offer_snapshot(store.take_snapshot(store.journal.sequence))
+        await store.write_checkpoint()
+
+    def _fail(self, store: Store, why: str) -> None:
+        self._last_store, self._store = store, None
+        self._degrade(GapCause.DISK_ERROR, why)
+        self._let_go(store)
+
+    def _let_go(self, store: Store) -> None:
+        """Closes what is open without waiting for a disk that may never answer."""
+        store.io.calls.close()
+        with contextlib.suppress(OSError):
+            store.io.device.release()
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    def _degrade(self, cause: GapCause, detail: str) -> None:
+        if (self._state, self._cause) != (RingState.DEGRADED, cause):
+            log.warning("%s: degraded (%s): %s", self._name, cause.name, detail)
+        self._state, self._cause, self._detail = RingState.DEGRADED, cause, detail
+
+    def _set_healthy(self) -> None:
+        if self._slow:
+            return
+        if self._state is not RingState.HEALTHY:
+            log.info("%s: healthy", self._name)
+        self._state, self._cause, self._detail = RingState.HEALTHY, None, ""
+
+    @property
+    def state(self) -> RingState:
+        return self._state
+
+    @property
+    def cause(self) -> GapCause | None:
+        return self._cause
+
+    def status(self) -> RingStatus:
+        store = self._store or self._last_store
+        if store is None:
+            return RingStatus(
+                self._state, self._cause, self._detail, None, 0, 0, 0, 0, 0, self._bound.bytes, 0.0, None, None, 0.0,
+                Statistics(), (),
+            )  # fmt: skip
+        room = store.room()
+        now_ns = self._clock.boottime_ns()
+        last = store.statistics.last_commit_ns
+        forecast = store.forecast_ns()
+        return RingStatus(
+            state=self._state,
+            cause=self._cause,
+            detail=self._detail,
+            disk_id=store.disk_id,
+            total_bytes=room.slots * room.slot_bytes,
+            free_bytes=room.free * room.slot_bytes,
+            recyclable_bytes=room.closed * room.slot_bytes,
+            open_slots=len(store.open),
+            unscanned_slots=len(store.unscanned),
+            queued_bytes=self._bound.bytes,
+            oldest_disk_call_s=store.io.calls.oldest_s(),
+            last_commit_age_s=(now_ns - last) / 1e9 if last else None,
+            reach_forecast_s=forecast / 1e9 if forecast is not None else None,
+            worst_loss_s=store.statistics.worst_delay_ns / 1e9,
+            statistics=store.statistics,
+            faults=tuple(store.faults),
+        )
