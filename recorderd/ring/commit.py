@@ -108,8 +108,7 @@ def _due_to_close(store: Store) -> list[OpenSlot]:
     """Slots that end before they are full: asked for, or their reach grew too long (format.md section 8)."""
     due = []
     now_ns = store.clock.boottime_ns()
-    forecast = store.forecast_ns()
-    limit = forecast // 8 if forecast is not None else None
+    limit = store.max_slot_reach_ns()
     for key, slot in list(store.open.items()):
         if not slot.entries:
             continue

@@ -1,7 +1,8 @@
 """How fast writers fill slots, and how far back the ring will therefore reach.
 
 Each writer has an exponentially forgetting average of its byte rate. A slot lasts until it is full or its own reach passes an eighth of the
-forecast (or of the recording's retention), so forecast and slot duration depend on each other and are found by iteration.
+forecast (or of the recording's retention), so forecast and slot duration depend on each other and are found by iteration. Where there are
+fewer than 16 slots per writer the share is larger: closing slots early must not use up the ring.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from typing import Any, Final
 
 _MEMORY_S: Final = 2 * 86_400.0  # what lies two days back counts 1/e
 _FORGOTTEN: Final = 1e-6  # bytes per second: the writer is gone
-SLOT_SHARE: Final = 8
+
+
+def slot_share(usable_slots: int, writers: int) -> float:
+    """The part of the forecast that one slot may span."""
+    return min(1.0, max(1 / 8, 2 * writers / max(1, usable_slots)))
 
 
 @dataclass(slots=True)
@@ -65,10 +70,11 @@ class Consumption:
         if not rates:
             return None
         reach_s = usable_slots * slot_bytes / sum(rates.values())
+        share = slot_share(usable_slots, len(rates))
         for _ in range(32):
             closings = 0.0
             for key, rate in rates.items():
-                lasts = min(slot_bytes / rate, reach_s / SLOT_SHARE, limits_ns.get(key, 1 << 62) / 1e9)
+                lasts = min(slot_bytes / rate, reach_s * share, limits_ns.get(key, 1 << 62) / 1e9)
                 closings += 1 / max(lasts, 1e-3)
             following = usable_slots / closings
             if abs(following - reach_s) < reach_s * 1e-4:

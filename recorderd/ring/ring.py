@@ -299,7 +299,9 @@ class Ring:
         waiters, self._committed = self._committed, asyncio.Event()
         waiters.set()
         if store.starving and not store.pool and store.table.count(SlotState.FREE) == 0:
-            self._degrade(GapCause.RING_FULL_OF_LOCKS, "no slot can be recycled: locks, minima or readers keep all of them")
+            self._degrade(
+                GapCause.RING_FULL_OF_LOCKS, "no slot can be recycled: locks, minima or readers keep all of them"
+            )
         else:
             self._set_healthy()
 

@@ -27,7 +27,7 @@ from recorderd.ring.layout import (
 from recorderd.ring.leases import Leases
 from recorderd.ring.open_slot import OpenSlot, WriterKey
 from recorderd.ring.profiles import Profile
-from recorderd.ring.reach import Consumption
+from recorderd.ring.reach import Consumption, slot_share
 from recorderd.ring.slot_writing import Io
 from recorderd.ring.table import SlotTable
 
@@ -192,12 +192,21 @@ class Store:
             self.to_scrub.append(ref)
         return events
 
+    def usable_slots(self) -> int:
+        """Slots that hold closed data once the ring is full."""
+        return max(1, len(self.table) - self.table.count(SlotState.BAD) - self.pool_target - len(self.open))
+
     def forecast_ns(self) -> int | None:
         """How far back the ring will reach once it is full, at the present rates; None while nothing was recorded."""
-        usable = len(self.table) - self.table.count(SlotState.BAD) - self.pool_target - len(self.open)
         retention = {key: self.ledger.max_slot_reach_ns(slot.spec.recording) for key, slot in self.open.items()}
         limits = {key: ns for key, ns in retention.items() if ns is not None}
-        return self.consumption.forecast_ns(max(1, usable), self.identity.slot_bytes, self.clock.boottime_ns(), limits)
+        now_ns = self.clock.boottime_ns()
+        return self.consumption.forecast_ns(self.usable_slots(), self.identity.slot_bytes, now_ns, limits)
+
+    def max_slot_reach_ns(self) -> int | None:
+        """A slot that spans more than this closes before it is full, so that what it keeps from recycling stays small."""
+        forecast = self.forecast_ns()
+        return None if forecast is None else round(forecast * slot_share(self.usable_slots(), len(self.open)))
 
     def update_pool_target(self) -> None:
         """About 2 and what fills within 10 s, at most a sixteenth of the ring (format.md section 8)."""
