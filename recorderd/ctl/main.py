@@ -24,7 +24,7 @@ Drives a recorder: the one on this machine, or with -H one that ssh reaches.
 {commands}
 
   recorderctl COMMAND --help    the command's arguments, with examples
-  -H, --host USER@HOST          through ssh; needs recorderctl on the other side
+  -H, --host USER@HOST          through ssh (RECORDERCTL_SSH: which, with options); needs recorderctl there
   --socket PATH                 another control socket than {socket}
   --json                        one JSON object (or one a line) instead of text
   --no-color                    never use colour

@@ -1,8 +1,13 @@
-"""`-H user@host`: the control protocol through `ssh user@host recorderctl bridge`."""
+"""`-H user@host`: the control protocol through `ssh user@host recorderctl bridge`.
+
+RECORDERCTL_SSH names another ssh, with options, e.g. `ssh -p 2222`.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 
 from recorderd.ctl.session import Failure
@@ -16,7 +21,8 @@ def connect(host: str) -> Client:
     """A client over ssh; closing it ends ssh. ssh asks for passwords and host keys on the terminal by itself."""
     if not _DESTINATION.fullmatch(host):
         raise Failure(f"-H takes user@host, not {host!r}", 64)
-    command = ["ssh", "-T", "-o", "ServerAliveInterval=15", "--", host, "recorderctl", "bridge"]
+    ssh = shlex.split(os.environ.get("RECORDERCTL_SSH", "ssh"))
+    command = [*ssh, "-T", "-o", "ServerAliveInterval=15", "--", host, "recorderctl", "bridge"]
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     except OSError as error:

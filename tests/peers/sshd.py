@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,8 @@ class SshServer:
 
 
 @contextmanager
-def sshd(folder: Path) -> Iterator[SshServer]:
-    """Runs sshd in the foreground until the end of the context. `folder` must belong to this user."""
+def sshd(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[SshServer]:
+    """Runs sshd in the foreground until the end of the context. `folder` must belong to this user. Sessions get `environment`."""
     user = getpass.getuser()
     for name in ("host_key", "user_key"):
         subprocess.run(
@@ -56,6 +56,8 @@ def sshd(folder: Path) -> Iterator[SshServer]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n"
         f"PidFile none\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nAllowUsers {user}\n"
         "StrictModes no\nSubsystem sftp internal-sftp\n"
+        + ("SetEnv " + " ".join(f'{name}="{value}"' for name, value in environment.items()) if environment else "")
+        + "\n"
     )
     client_config.write_text(
         f"Host recorder\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {folder}/user_key\n"
