@@ -265,6 +265,8 @@ class CameraPlace:
     port: str
     name: str = ""
     alone: bool = True  # the only device seen behind that port
+    devices_behind: int = 0  # how many are; 0: not counted
+    link_changed_ns: int = 0  # CLOCK_BOOTTIME of that port's newest change of carrier; 0: not known
 
 
 class CameraLocator(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -30,9 +31,11 @@ class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The operator asked the rescue to leave a device alone until then."""
+    """The operator asked the rescue to leave a device alone until then; times as in `CycleRecord`."""
 
     device: uuid.UUID
+    boot_id: str
+    until_boottime_ns: int
     until_utc_ns: int
 
 
@@ -50,6 +53,32 @@ class PowerMemory(Protocol):
     async def load(self) -> PowerRecord: ...
 
     async def save(self, record: PowerRecord) -> None: ...
+
+
+class Keeper:
+    """The one holder of the record: services change it through here, and a change is stored before it counts."""
+
+    def __init__(self, store: PowerMemory) -> None:
+        self._store = store
+        self._turn = asyncio.Lock()
+        self._loaded = False
+        self.record = PowerRecord()
+
+    async def load(self) -> PowerRecord:
+        """Reads the store once."""
+        async with self._turn:
+            if not self._loaded:
+                self.record = await self._store.load()
+                self._loaded = True
+            return self.record
+
+    async def update(self, change: Callable[[PowerRecord], PowerRecord]) -> None:
+        """Returns once the changed record is stored. Raises what the store raises; then nothing has changed."""
+        await self.load()
+        async with self._turn:
+            changed = change(self.record)
+            await self._store.save(changed)
+            self.record = changed
 
 
 class VolatileMemory:

@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from hw.boards.assembly import Assembly, Placed
 from hw.boards.board import Port
 from hw.poe.controller import Capabilities, ControllerReading, Grants, Identity, PoeController
@@ -20,7 +22,7 @@ from hw.poe.errors import PoeError
 from hw.poe.vocabulary import Fault, PortState, Priority
 from recorderd.model.ports import Clock, EventSink
 from recorderd.power.budget import Basis
-from recorderd.power.memory import PortWish, PowerMemory, PowerRecord
+from recorderd.power.memory import Keeper, PortWish
 from recorderd.power.policy import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput, step
 from recorderd.power.status import BudgetStatus, ControllerStatus, PortStatus, PowerStatus
 from recorderd.power.topics import controller_event, port_event, supply_event
@@ -70,18 +72,17 @@ class PowerService:
         assembly: Assembly,
         clock: Clock,
         events: EventSink,
-        memory: PowerMemory,
+        keeper: Keeper,
         commit_now: Callable[[], None] = lambda: None,
     ) -> None:
         self._board = assembly.board
         self._clock = clock
         self._events = events
-        self._store = memory
+        self._keeper = keeper
         self._commit_now = commit_now
         self._watched = {p.id: _Watched(p) for p in assembly.controllers}
         self._ports = {p.label: p for p in assembly.board.port}
         self._index = {p.label: i for i, p in enumerate(assembly.board.port)}
-        self._record = PowerRecord()
         self._memory = Memory()
         self._overrides: dict[str, _Override] = {}
         self._reasons: dict[str, str] = {}
@@ -91,15 +92,13 @@ class PowerService:
         self._alarm = False
         self._poke = asyncio.Event()
         self._allocated_mw = 0
-        self._loaded = asyncio.Event()
         self._changed = asyncio.Event()
 
     # --- life
 
     async def run(self) -> None:
         """Until cancelled. Bus failures are states, not exceptions."""
-        self._record = await self._store.load()
-        self._loaded.set()
+        await self._keeper.load()
         try:
             async with asyncio.TaskGroup() as group:
                 for watched in self._watched.values():
@@ -502,7 +501,7 @@ class PowerService:
     # --- wishes
 
     def _wish(self, label: str) -> PortWish:
-        return self._record.wishes.get(label, PortWish())
+        return self._keeper.record.wishes.get(label, PortWish())
 
     def _wish_of(self, label: str) -> PortWish:
         if label not in self._ports:
@@ -514,11 +513,7 @@ class PowerService:
         return Priority(chosen) if chosen is not None else Priority[self._ports[label].priority.upper()]
 
     async def _set_wish(self, label: str, wish: PortWish) -> None:
-        record = PowerRecord(
-            wishes={**self._record.wishes, label: wish}, cycles=self._record.cycles, holds=self._record.holds
-        )
-        await self._store.save(record)
-        self._record = record
+        await self._keeper.update(lambda record: msgspec.structs.replace(record, wishes={**record.wishes, label: wish}))
         self._poke.set()
 
 

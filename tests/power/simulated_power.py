@@ -12,7 +12,7 @@ from hw.boards.board import Board
 from hw.boards.loader import load
 from hw.sim.pse.simulated_board import SimulatedBoard
 from recorderd.model.ports import Event
-from recorderd.power.memory import PowerMemory, VolatileMemory
+from recorderd.power.memory import Keeper, PowerMemory, VolatileMemory
 from recorderd.power.service import PowerService
 from tests.simulated_time import FakeClock
 
@@ -82,7 +82,7 @@ def rig(
         assembly=assembly,
         clock=clock,
         events=heard,
-        memory=memory or VolatileMemory(),
+        keeper=Keeper(memory or VolatileMemory()),
         commit_now=lambda: commits.append(clock.boottime_ns()),
     )
     return Rig(service, assembly.simulation, clock, heard, assembly, commits)

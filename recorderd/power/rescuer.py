@@ -1,0 +1,203 @@
+"""`RescueService`: gives `rescue_step` its facts and does what it decides.
+
+A cycle is stored before the port is switched off, so a daemon that dies in the middle has counted it. The port itself comes back without
+this room's help: what is stored as wanted stays "on" during a cycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from hw.poe.errors import PoeError
+from recorderd.model.ports import CameraHealth, CameraLocator, CameraPlace, Clock, Event, EventSink, HealthSource
+from recorderd.model.timeline import Trust
+from recorderd.power.memory import CycleRecord, HoldRecord, Keeper, PowerRecord
+from recorderd.power.reachability import Prober
+from recorderd.power.rescue import Alarm, Cycle, Patience, Reach, Rescue, Sight, Silence, rescue_step
+from recorderd.power.service import PowerService, UnknownPort
+from recorderd.power.topics import RESCUE
+
+log = logging.getLogger("rescue")
+
+_S = 1_000_000_000
+_DAY_NS = 86_400 * _S
+_LOOK_S = 1.0
+_PROBE_NS = 1_500_000_000
+
+
+class RescueService:
+    """`bindings` gives the ports the operator bound devices to, by device; the locator is asked for the others."""
+
+    def __init__(
+        self,
+        *,
+        power: PowerService,
+        health: HealthSource,
+        locator: CameraLocator,
+        prober: Prober,
+        clock: Clock,
+        events: EventSink,
+        keeper: Keeper,
+        boot_id: str,
+        bindings: Callable[[], Mapping[uuid.UUID, str]] = dict,
+        patience: Patience | None = None,
+    ) -> None:
+        self._power = power
+        self._health = health
+        self._locator = locator
+        self._prober = prober
+        self._clock = clock
+        self._events = events
+        self._keeper = keeper
+        self._boot_id = boot_id
+        self._bindings = bindings
+        self._patience = patience or Patience()
+        self._memory: Mapping[uuid.UUID, Silence] = {}
+        self._reach: dict[uuid.UUID, Reach] = {}
+        self._probing: set[uuid.UUID] = set()
+        self._last = Rescue({})
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._keeper.load()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._step(group)
+                await self._clock.sleep(_LOOK_S)
+
+    def _step(self, group: asyncio.TaskGroup) -> None:
+        now = self._clock.boottime_ns()
+        health = list(self._health.health())
+        sights = [self._sight(h, now) for h in health]
+        self._last = result = rescue_step(self._memory, sights, now, self._patience)
+        self._memory = result.memory
+        for alarm in result.alarms:
+            self._tell_alarm(alarm)
+        for cycle in result.cycles:
+            group.create_task(self._cycle(cycle), name=f"rescue port {cycle.port}")
+        addresses = {h.device: h.address for h in health}
+        self._reach = {device: reach for device, reach in self._reach.items() if device in addresses}
+        for device in result.probe:
+            newest = self._reach.get(device)
+            if device not in self._probing and (newest is None or now - newest.at_ns >= _PROBE_NS):
+                self._probing.add(device)
+                group.create_task(self._probe(device, addresses[device]), name="rescue probe")
+
+    async def _probe(self, device: uuid.UUID, address: str) -> None:
+        try:
+            self._reach[device] = await self._prober.reach(address)
+        finally:
+            self._probing.discard(device)
+
+    def _sight(self, health: CameraHealth, now_ns: int) -> Sight:
+        place = self._locator.locate(health.address) if health.address else None
+        port = self._bindings().get(health.device, "") or (place.port if place is not None else "")
+        if port not in self._power.labels():
+            port = ""
+        return Sight(
+            device=health.device,
+            name=health.name,
+            last_byte_ns=health.last_byte_ns,
+            silence=health.silence,
+            fresh_sessions_without_media=health.fresh_sessions_without_media,
+            port=port,
+            devices_behind=_devices_behind(place),
+            port_delivers=not port or self._power.port_state(port) in ("delivering", "starting", "cycling"),
+            protected=port in self._locator.protected_ports(),
+            held=self.held(health.device),
+            link_changed_ns=place.link_changed_ns if place is not None else 0,
+            reach=self._reach.get(health.device),
+            cycles_today=self._cycles_today(port, now_ns),
+        )
+
+    async def _cycle(self, cycle: Cycle) -> None:
+        detail = f"port {cycle.port} is switched off and on: {cycle.names} {cycle.reason}"
+        now, utc = self._clock.boottime_ns(), self._clock.realtime_ns()
+        records = tuple(
+            CycleRecord(device=d, port=cycle.port, boot_id=self._boot_id, boottime_ns=now, utc_ns=utc)
+            for d in cycle.devices
+        )
+
+        def counted(record: PowerRecord) -> PowerRecord:
+            recent = (r for r in record.cycles if self._recent(r, now))
+            return msgspec.structs.replace(record, cycles=(*recent, *records))
+
+        await self._keeper.update(counted)
+        log.warning("%s", detail)
+        for device in cycle.devices:
+            self._health.rescue_began(device, detail)
+        self._publish("cycled", cycle.names, cycle.devices[0], detail)
+        try:
+            await self._power.cycle(cycle.port, f"camera rescue: {cycle.names} {cycle.reason}")
+        except (PoeError, UnknownPort) as error:
+            log.warning("port %s could not be cycled: %s", cycle.port, error)
+            self._publish("failed", cycle.names, cycle.devices[0], str(error))
+
+    def _tell_alarm(self, alarm: Alarm) -> None:
+        log.error("%s: %s", alarm.name, alarm.reason)
+        self._publish("alarm", alarm.name, alarm.device, alarm.reason)
+
+    def _publish(self, what: str, name: str, device: uuid.UUID | None, reason: str) -> None:
+        source = (("Device", str(device) if device is not None else ""), ("Name", name))
+        self._events.publish(Event(RESCUE, source=source, data=(("What", what), ("Reason", reason))))
+
+    # --- counters and holds
+
+    def _recent(self, record: CycleRecord, now_ns: int) -> bool:
+        """Within a day. When that cannot be told (another boot, no trusted clock), it counts as within."""
+        if record.boot_id == self._boot_id:
+            return now_ns - record.boottime_ns < _DAY_NS
+        if self._clock.trust() is Trust.NONE:
+            return True
+        return self._clock.realtime_ns() - record.utc_ns < _DAY_NS
+
+    def _cycles_today(self, port: str, now_ns: int) -> int:
+        times = {
+            (r.boot_id, r.boottime_ns) for r in self._keeper.record.cycles if r.port == port and self._recent(r, now_ns)
+        }
+        return len(times)
+
+    def held(self, device: uuid.UUID) -> bool:
+        return any(h.device == device and self._holds(h) for h in self._keeper.record.holds)
+
+    def _holds(self, hold: HoldRecord) -> bool:
+        if hold.boot_id == self._boot_id:
+            return self._clock.boottime_ns() < hold.until_boottime_ns
+        return self._clock.trust() is Trust.NONE or self._clock.realtime_ns() < hold.until_utc_ns
+
+    async def hold(self, device: uuid.UUID, seconds: float) -> None:
+        """Leaves the device alone for so long, over restarts too; 0 ends a hold. Durable when it returns."""
+        until = HoldRecord(
+            device=device,
+            boot_id=self._boot_id,
+            until_boottime_ns=self._clock.boottime_ns() + round(seconds * _S),
+            until_utc_ns=self._clock.realtime_ns() + round(seconds * _S),
+        )
+
+        def held(record: PowerRecord) -> PowerRecord:
+            others = tuple(h for h in record.holds if h.device != device and self._holds(h))
+            return msgspec.structs.replace(record, holds=(*others, until) if seconds > 0 else others)
+
+        await self._keeper.update(held)
+
+    def holds(self) -> Sequence[HoldRecord]:
+        """Those in force."""
+        return tuple(h for h in self._keeper.record.holds if self._holds(h))
+
+    def silences(self) -> Mapping[uuid.UUID, Silence]:
+        """What is remembered of each device, for status."""
+        return self._memory
+
+
+def _devices_behind(place: CameraPlace | None) -> int:
+    """As `Sight.devices_behind`. A device bound by hand and unseen by the network counts as alone on its port."""
+    if place is None:
+        return 1
+    if place.devices_behind:
+        return place.devices_behind
+    return 1 if place.alone else 0
