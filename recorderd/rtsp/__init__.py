@@ -1,1 +1,1 @@
-"""RTSP, SDP, RTP, RTCP and the depacketisers as sans-IO state machines: bytes in, events out."""
+"""RTSP, SDP, RTP and RTCP as sans-IO state machines: bytes in, events out. See README.md."""

@@ -1,0 +1,659 @@
+"""One RTSP session as a state machine: bytes and clock readings in, bytes and events out.
+
+Use: make a `Client` per connection, call `start`, write what `output` gives to the socket, hand what the socket gives to `receive`,
+call `tick` every second or so, take `events` after each of these. After `Ended` or `Redirected` close the connection. The rules are in
+`transitions.py`; this file carries them out.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recorderd import __version__
+from recorderd.model.causes import GapCause
+from recorderd.model.stream import Codec, MediaKind
+from recorderd.rtsp.auth import Authenticator, NotAllowed
+from recorderd.rtsp.events import Answered, Ended, Event, Opened, Redirected
+from recorderd.rtsp.framing import DOLLAR, FrameFinder, starts_message
+from recorderd.rtsp.messages import (
+    MAX_HEAD_BYTES,
+    MessageError,
+    Request,
+    Response,
+    encode_request,
+    encode_response,
+    head_end,
+    parse_head,
+)
+from recorderd.rtsp.offers import NotSupported, Offer, offer
+from recorderd.rtsp.output import Output
+from recorderd.rtsp.receiver import Receiver
+from recorderd.rtsp.rtcp import encode_receiver_report
+from recorderd.rtsp.sdp import SdpError, parse_sdp
+from recorderd.rtsp.transitions import KEEP_ALIVES, SERVER_REQUESTS, Answer, State, Step, classify, step
+from recorderd.rtsp.transport import TransportOffer, offer_tcp, offer_udp, parse_transport
+from recorderd.rtsp.url import RtspUrl, UrlError, parse_url, resolve_control
+
+USER_AGENT = f"recorderd/{__version__}"
+ANSWER_TIMEOUT_NS = 10_000_000_000
+SHORT_BODY_NS = 1_500_000_000  # a body this long overdue is taken as it is: its Content-Length was wrong
+REPORT_EVERY_NS = 5_000_000_000
+GOODBYE_NS = 1_000_000_000  # RTP may still come behind the BYE of its RTCP
+MAX_GARBAGE_BYTES = 1024 * 1024  # without one good frame in between
+DEFAULT_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to fetch, and how. `udp_ports` (RTP, RTCP) is called once per track; None means interleaved in the connection."""
+
+    video: bool = True
+    audio: bool = True
+    metadata: bool = True
+    udp_ports: Callable[[], tuple[int, int]] | None = None
+
+    def kind(self, kind: MediaKind) -> bool:
+        return {MediaKind.VIDEO: self.video, MediaKind.AUDIO: self.audio, MediaKind.METADATA: self.metadata}[kind]
+
+
+@dataclass(slots=True)
+class _Track:
+    offer: Offer
+    control: str
+    receiver: Receiver
+    channels: tuple[int, int] | None = None  # interleaved: RTP, RTCP
+    transport: TransportOffer | None = None  # as granted
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    cseq: int
+    sent_ns: int
+    attempts: int = 0
+
+
+class Client:
+    def __init__(
+        self,
+        *,
+        url: RtspUrl,
+        authenticator: Authenticator,
+        wanted: Wanted,
+        ssrc: int | None = None,
+    ) -> None:
+        self._url = str(url)
+        self._authenticator = authenticator
+        self._wanted = wanted
+        self._ssrc = secrets.randbits(32) if ssrc is None else ssrc
+        self._out = bytearray()
+        self._output = Output()
+        self._state = State.IDLE
+        self._cseq = 0
+        self._outstanding: _Outstanding | None = None
+        self._base = self._url
+        self._aggregate = self._url
+        self._public: frozenset[str] = frozenset()
+        self._keep_alive = 0
+        self._session = ""
+        self._timeout_s = DEFAULT_TIMEOUT_S
+        self._tracks: list[_Track] = []
+        self._offers: list[Offer] = []
+        self._play_urls: list[str] = []
+        self._remarks: list[str] = []
+        self._rtp: list[Receiver | None] = [None] * 256  # by channel
+        self._rtcp: list[Receiver | None] = [None] * 256
+        self._finder = FrameFinder((), self._plausible)
+        self._body_awaited = False
+        self._body_overdue = False
+        self._garbage = 0
+        self._opened = False
+        self._last_byte_ns = 0
+        self._next_keep_alive_ns = 0
+        self._next_report_ns = 0
+        self._goodbye_ns = 0
+        self._now_ns = 0
+        self.rest = b""  # the start of something that has not arrived whole
+        self.frames_found_again = 0
+        self.server = ""
+
+    # --- for the driver ----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def awaiting_answer(self) -> bool:
+        return self._outstanding is not None
+
+    @property
+    def receivers(self) -> list[Receiver]:
+        return [track.receiver for track in self._tracks]
+
+    @property
+    def kinds(self) -> list[MediaKind]:
+        return [track.offer.kind for track in self._tracks]
+
+    @property
+    def codecs(self) -> list[Codec]:
+        return [track.offer.codec for track in self._tracks]
+
+    @property
+    def transports(self) -> list[TransportOffer | None]:
+        return [track.transport for track in self._tracks]
+
+    def output(self) -> bytes:
+        """What to write to the connection now."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def events(self) -> list[Event]:
+        return self._output.take()
+
+    def start(self, now_ns: int) -> None:
+        self._now(now_ns)
+        self._last_byte_ns = now_ns
+        self._send("OPTIONS", self._url, State.OPTIONS)
+
+    def stop(self, now_ns: int) -> None:
+        """Hands on what is complete and says TEARDOWN where there is a session; `Ended` follows at its answer, or at once."""
+        self._now(now_ns)
+        if self._state in (State.TEARDOWN, State.CLOSED):
+            return
+        for track in self._tracks:
+            track.receiver.depacketiser.flush()
+        if self._session:
+            self._outstanding = None
+            self._send("TEARDOWN", self._aggregate, State.TEARDOWN)
+        else:
+            self._end(GapCause.CONFIGURATION, "stopped", stopped=True)
+
+    def probe(self, now_ns: int) -> None:
+        """Asks for a sign of life, unless an answer is being waited for already."""
+        self._now(now_ns)
+        if self._state is State.PLAYING and self._outstanding is None:
+            self._send_keep_alive()
+
+    def play_again(self, now_ns: int) -> None:
+        self._now(now_ns)
+        if self._state is State.PLAYING and self._outstanding is None:
+            self._send("PLAY", self._aggregate, State.PLAYING)
+
+    def ask_for_key_frame(self, now_ns: int) -> None:
+        """What cameras with VAPIX understand (`Renew-Stream`); others refuse it, which does no harm."""
+        self._now(now_ns)
+        if self._state is State.PLAYING and self._outstanding is None:
+            headers = {"Content-Type": "text/parameters"}
+            self._send("SET_PARAMETER", self._aggregate, State.PLAYING, headers, b"Renew-Stream: yes\r\n")
+
+    def give_up(self, now_ns: int, cause: GapCause, detail: str) -> None:
+        """Ends the session for a reason of the driver's, with a TEARDOWN whose answer is not waited for."""
+        self._now(now_ns)
+        if self._session and self._state is State.PLAYING:
+            self._outstanding = None
+            self._send("TEARDOWN", self._aggregate, State.TEARDOWN)
+        self._end(cause, detail)
+
+    def lost_connection(self, now_ns: int, cause: GapCause, detail: str) -> None:
+        """The connection ended or failed."""
+        self._now(now_ns)
+        self._end(cause, detail, stopped=self._state is State.TEARDOWN)
+
+    def tick(self, now_ns: int) -> None:
+        """Keep-alives, receiver reports and time-outs."""
+        self._now(now_ns)
+        if self._body_awaited and now_ns - self._last_byte_ns >= SHORT_BODY_NS:
+            self._body_overdue = True
+            self.receive(memoryview(self.rest), len(self.rest), now_ns)
+        waiting = self._outstanding
+        if waiting is not None and now_ns - waiting.sent_ns >= ANSWER_TIMEOUT_NS:
+            self._outstanding = None
+            if self._state is State.TEARDOWN:
+                self._end(GapCause.CONFIGURATION, "stopped; TEARDOWN was not answered", stopped=True)
+            elif self._state is State.PLAYING:
+                self._rotate_keep_alive()
+            else:
+                self._end(GapCause.CAMERA_SILENT, f"no answer to {waiting.method}")
+            return
+        if self._state is not State.PLAYING:
+            return
+        if self._goodbye_ns and now_ns - self._goodbye_ns >= GOODBYE_NS:
+            self._end(GapCause.CAMERA_CLOSED, "the camera said goodbye (RTCP BYE)")
+            return
+        if now_ns >= self._next_keep_alive_ns and self._outstanding is None:
+            self._send_keep_alive()
+        if now_ns >= self._next_report_ns:
+            self._next_report_ns = now_ns + REPORT_EVERY_NS
+            for track in self._tracks:
+                if track.channels is not None:
+                    report = self.receiver_report(track.receiver)
+                    self._out += bytes((DOLLAR, track.channels[1])) + len(report).to_bytes(2, "big") + report
+
+    def receiver_report(self, receiver: Receiver) -> bytes:
+        """An RTCP compound packet that says how `receiver` is doing. The CNAME is random: it must not tell who records."""
+        block = receiver.report_block()
+        return encode_receiver_report(self._ssrc, [block] if block is not None else [], b"%08x" % self._ssrc)
+
+    # --- bytes in ----------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes, now_ns: int) -> None:
+        """`receive` for callers that have no buffer of their own."""
+        whole = self.rest + data
+        self.receive(memoryview(whole), len(whole), now_ns)
+
+    def receive(self, buffer: memoryview, end: int, now_ns: int) -> None:
+        """Takes buffer[:end], which begins with `rest` as it was. The buffer may be reused as soon as this returns.
+
+        `rest` never exceeds 64 KiB for a frame, or `MAX_HEAD_BYTES` plus `MAX_BODY_BYTES` for a message.
+        """
+        self._now(now_ns)
+        if end > len(self.rest):
+            self._last_byte_ns = now_ns
+        position = 0
+        rtp, rtcp = self._rtp, self._rtcp
+        while position < end and self._state is not State.CLOSED:
+            before = position
+            if buffer[position] == DOLLAR:
+                if end - position < 5:
+                    break
+                channel = buffer[position + 1]
+                stop = position + 4 + (buffer[position + 2] << 8 | buffer[position + 3])
+                receiver = rtp[channel]
+                if (
+                    (receiver is None and rtcp[channel] is None)
+                    or buffer[position + 4] & 0xC0 != 0x80
+                    or (stop < end and buffer[stop] != DOLLAR and not self._something_starts(buffer, stop, end))
+                ):
+                    position = self._strange_frame(buffer, position, stop, end)
+                elif stop > end:
+                    break
+                elif receiver is not None:
+                    self._garbage = 0
+                    position = receiver.interleaved(buffer, position, end)
+                    if self._state is State.PLAY:
+                        self._open()
+                else:
+                    self._control(channel, buffer[position + 4 : stop])
+                    position = stop
+            else:
+                position = self._text(buffer, position, end)
+            if position == before:
+                break
+        for track in self._tracks:
+            track.receiver.depacketiser.settle()
+        self.rest = b"" if self._state is State.CLOSED else bytes(buffer[position:end])
+
+    def datagram(self, track: int, data: memoryview, now_ns: int, *, control: bool) -> None:
+        """One RTP or RTCP packet that came by UDP, in sequence (see `reorder.py`)."""
+        self._now(now_ns)
+        self._last_byte_ns = now_ns
+        receiver = self._tracks[track].receiver
+        if control:
+            receiver.control(data)
+        else:
+            receiver.packet(data, 0, len(data))
+            receiver.depacketiser.settle()
+            if self._state is State.PLAY:
+                self._open()
+
+    def _now(self, now_ns: int) -> None:
+        self._now_ns = self._output.now_ns = now_ns
+
+    def _control(self, channel: int, data: memoryview) -> None:
+        receiver = self._rtcp[channel]
+        if receiver is None:
+            return
+        receiver.control(data)
+        if all(track.receiver.said_bye for track in self._tracks if track.offer.kind is not MediaKind.METADATA):
+            self._goodbye_ns = self._goodbye_ns or self._now_ns
+
+    # --- framing -----------------------------------------------------------------------------------------
+
+    def _something_starts(self, buffer: memoryview, position: int, end: int) -> bool:
+        return buffer[position] in b"\r\n" or starts_message(buffer, position, end)
+
+    def _strange_frame(self, buffer: memoryview, position: int, stop: int, end: int) -> int:
+        """A `$` that begins nothing known. A frame of a foreign channel or with nonsense in it is skipped when what follows it makes
+        sense; otherwise the framing is lost."""
+        if stop < end and (buffer[stop] == DOLLAR or self._something_starts(buffer, stop, end)):
+            return self._skip(position, stop)
+        if stop == end:
+            return self._skip(position, stop)
+        if stop > end and self._state is not State.PLAYING:
+            return position
+        return self._search(buffer, position + 1, end)
+
+    def _search(self, buffer: memoryview, position: int, end: int) -> int:
+        found = self._finder.find(buffer, position, end)
+        self.frames_found_again += 1
+        self._output.remark("the camera's RTSP stream lost its framing; what was lost is marked")
+        return self._skip(position - 1, found)
+
+    def _skip(self, position: int, following: int) -> int:
+        self._garbage += following - position
+        if self._garbage > MAX_GARBAGE_BYTES:
+            self._end(GapCause.CAMERA_ERROR, "the camera's RTSP stream makes no sense")
+        return following
+
+    def _plausible(self, channel: int, buffer: memoryview, start: int, end: int) -> bool:
+        receiver = self._rtp[channel]
+        if receiver is not None:
+            return receiver.plausible(buffer, start, end)
+        return end - start >= 8 and 200 <= buffer[start + 1] <= 204 and (end - start) % 4 == 0
+
+    # --- messages ----------------------------------------------------------------------------------------
+
+    def _text(self, buffer: memoryview, position: int, end: int) -> int:
+        """What is no frame: a message, or something lost. Returns `position` while more has to arrive."""
+        if buffer[position] in b"\r\n\x00 ":
+            return self._skip(position, position + 1)
+        if not starts_message(buffer, position, end):
+            return self._search(buffer, position + 1, end)
+        head = bytes(buffer[position : min(end, position + MAX_HEAD_BYTES)])
+        length = head_end(head)
+        if length < 0:
+            return position if len(head) < MAX_HEAD_BYTES else self._search(buffer, position + 1, end)
+        try:
+            message, body_bytes = parse_head(head[:length])
+        except MessageError as error:
+            self._output.remark(f"a message that is no RTSP was dropped: {error}")
+            return self._skip(position, position + length)
+        body_at = position + length
+        body_end = body_at + body_bytes
+        if isinstance(message, Response) and self._state is State.DESCRIBE and classify(message.status) is Answer.OK:
+            if body_end <= end and ("Content-Length" in message.headers or self._body_overdue):
+                # A description longer than its Content-Length says goes on as text; nothing else may follow before the next request.
+                following = re.search(rb"RTSP/|\$", buffer[body_end:end])
+                body_end = end if following is None else body_end + following.start()
+            elif not self._body_overdue:
+                self._body_awaited = True
+                return position
+            else:
+                body_end = end
+        elif body_end > end and not self._body_overdue:
+            self._body_awaited = True
+            return position
+        body_end = min(body_end, end)
+        self._body_awaited = self._body_overdue = False
+        self._garbage = 0
+        body = bytes(buffer[body_at:body_end])
+        if isinstance(message, Response):
+            self._answered(Response(message.status, message.reason, message.headers, body))
+        else:
+            self._asked(Request(message.method, message.url, message.headers, body))
+        return body_end
+
+    def _asked(self, request: Request) -> None:
+        status, reason = SERVER_REQUESTS.get(request.method, (501, "Not Implemented"))
+        headers = {"CSeq": str(request.cseq or 0), "User-Agent": USER_AGENT}
+        if request.method == "OPTIONS":
+            headers["Public"] = ", ".join(SERVER_REQUESTS)
+        self._out += encode_response(status, reason, headers)
+        if request.method == "TEARDOWN":
+            self._end(GapCause.CAMERA_CLOSED, "the camera ended the session (TEARDOWN)")
+        elif request.method == "REDIRECT":
+            self._redirected(request.headers.get("Location"))
+
+    def _answered(self, response: Response) -> None:
+        waiting = self._outstanding
+        if waiting is None or (response.cseq is not None and response.cseq != waiting.cseq):
+            return  # to a request that was given up
+        self._outstanding = None
+        self.server = self.server or response.headers.get("Server")[:200]
+        self._take_session(response)
+        name = step(self._state, classify(response.status))
+        {
+            Step.DESCRIBE: self._describe,
+            Step.SETUP_FIRST: self._setup_first,
+            Step.SETUP_NEXT: self._setup_next,
+            Step.SKIP_TRACK: self._skip_track,
+            Step.OPEN: self._played,
+            Step.PLAY_EACH: self._play_each,
+            Step.ALIVE: self._alive,
+            Step.NEXT_KEEP_ALIVE: self._refused_keep_alive,
+            Step.AUTHENTICATE: self._authenticate,
+            Step.REDIRECT: self._redirect,
+            Step.FAIL: self._fail,
+            Step.FINISH: self._finish,
+        }[name](waiting, response)
+
+    def _take_session(self, response: Response) -> None:
+        value = response.headers.get("Session")
+        if not value or self._state is not State.SETUP:
+            return
+        identifier, _, parameters = value.partition(";")
+        self._session = identifier.strip()[:256]
+        match = re.search(r"timeout\s*=\s*([0-9]{1,6})", parameters)
+        if match is not None:
+            self._timeout_s = min(max(int(match[1]), 4), 3600)
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _describe(self, _: _Outstanding, response: Response) -> None:
+        methods = response.headers.get("Public").upper()
+        self._public = frozenset(re.findall(r"[A-Z_]+", methods))
+        self._send("DESCRIBE", self._url, State.DESCRIBE, {"Accept": "application/sdp"})
+
+    def _setup_first(self, waiting: _Outstanding, response: Response) -> None:
+        try:
+            description = parse_sdp(response.body)
+        except SdpError as error:
+            self._end(GapCause.CAMERA_ERROR, f"the camera's session description cannot be read: {error}")
+            return
+        base = response.headers.get("Content-Base") or response.headers.get("Content-Location")
+        self._base = base if re.match(r"(?i)rtsps?://\S+$", base) else waiting.url
+        self._aggregate = resolve_control(self._base, description.control)
+        refused: list[str] = []
+        chosen: list[Offer] = []
+        for media in description.media:
+            try:
+                found = offer(media)
+            except NotSupported as error:
+                refused.append(str(error))
+                continue
+            if self._wanted.kind(found.kind) and all(found.kind is not other.kind for other in chosen):
+                chosen.append(found)
+        has_video = any(media.kind == "video" for media in description.media)
+        lacks_video = self._wanted.video and has_video and all(o.kind is not MediaKind.VIDEO for o in chosen)
+        if not chosen or lacks_video:
+            self._end(
+                GapCause.INCOMPATIBLE_STREAM, "; ".join(refused) or "the camera offers nothing of what was asked for"
+            )
+            return
+        rest = "recording video only" if [o.kind for o in chosen] == [MediaKind.VIDEO] else "recording the rest"
+        self._remarks += [f"{text}, {rest}" for text in refused]
+        self._offers = chosen
+        self._setup()
+
+    def _setup(self) -> None:
+        """SETUP of the next track; a refused one leaves no trace, so that indices count what is fetched."""
+        index = len(self._tracks)
+        found = self._offers.pop(0)
+        media = found.media
+        depacketiser = found.build(self._output, index)
+        receiver = Receiver(
+            self._output, index, depacketiser, media.payload_type, media.clock_rate or 90_000, 2 * index
+        )
+        track = _Track(found, resolve_control(self._base, media.control), receiver)
+        self._tracks.append(track)
+        ports = self._wanted.udp_ports
+        if ports is None:
+            transport = offer_tcp(2 * index)
+        else:
+            pair = ports()
+            track.transport = TransportOffer(client_port=pair)
+            transport = offer_udp(pair)
+        self._send("SETUP", track.control, State.SETUP, {"Transport": transport})
+
+    def _setup_next(self, _: _Outstanding, response: Response) -> None:
+        index = len(self._tracks) - 1
+        track = self._tracks[index]
+        granted = parse_transport(response.headers.get("Transport"))
+        track.receiver.announced_ssrc = granted.ssrc
+        track.transport = granted
+        if self._wanted.udp_ports is None:
+            channels = granted.interleaved or (2 * index, 2 * index + 1)
+            track.channels = channels
+            track.receiver.channel = channels[0]
+            self._rtp[channels[0]] = track.receiver
+            self._rtcp[channels[1]] = track.receiver
+            known = [channel for channel in range(256) if self._rtp[channel] or self._rtcp[channel]]
+            self._finder = FrameFinder(known, self._plausible)
+        self._after_setup()
+
+    def _skip_track(self, _: _Outstanding, response: Response) -> None:
+        kind = self._tracks.pop().offer.kind
+        detail = f"SETUP of the {kind} was refused: {_status(response)}"
+        if kind is MediaKind.VIDEO or not (self._tracks or self._offers):
+            self._end(_cause(response), detail)
+            return
+        self._remarks.append(detail)
+        self._after_setup()
+
+    def _after_setup(self) -> None:
+        if self._offers:
+            self._setup()
+            return
+        self._play_urls = [self._aggregate]
+        self._play_next()
+
+    def _play_next(self) -> None:
+        headers = {"Range": "npt=0.000-"}
+        self._send("PLAY", self._play_urls.pop(0), State.PLAY, headers)
+
+    def _play_each(self, waiting: _Outstanding, response: Response) -> None:
+        controls = [track.control for track in self._tracks]
+        if waiting.url in controls:
+            self._fail(waiting, response)
+            return
+        self._play_urls = controls
+        self._play_next()
+
+    def _played(self, _: _Outstanding, response: Response) -> None:  # noqa: ARG002
+        if self._play_urls:
+            self._play_next()
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        """The session is open: PLAY was answered, or media proves that it will be."""
+        self._state = State.PLAYING
+        self._next_keep_alive_ns = self._now_ns + self._keep_alive_every_ns
+        self._next_report_ns = self._now_ns + REPORT_EVERY_NS
+        if self._opened:
+            return
+        self._opened = True
+        self._keep_alive = 0
+        if self._public and "GET_PARAMETER" not in self._public:
+            self._keep_alive = 1 if "SET_PARAMETER" in self._public else 2
+        formats = tuple(track.receiver.depacketiser.format for track in self._tracks)
+        self._output.event_first(Opened(formats, tuple(self._remarks)))
+
+    def _alive(self, waiting: _Outstanding, _: Response) -> None:
+        self._output.event(Answered(waiting.method))
+
+    def _refused_keep_alive(self, waiting: _Outstanding, response: Response) -> None:
+        self._output.event(Answered(waiting.method))
+        if waiting.method in KEEP_ALIVES and "Content-Type" not in waiting.headers and response.status != 200:
+            self._rotate_keep_alive()
+
+    def _rotate_keep_alive(self) -> None:
+        self._keep_alive = (self._keep_alive + 1) % len(KEEP_ALIVES)
+        self._next_keep_alive_ns = min(self._next_keep_alive_ns, self._now_ns + 1_000_000_000)
+
+    def _authenticate(self, waiting: _Outstanding, response: Response) -> None:
+        try:
+            again = self._authenticator.take_challenge(response.headers.all("WWW-Authenticate"))
+        except NotAllowed as error:
+            self._end(GapCause.UNAUTHORIZED, str(error))
+            return
+        if not again or waiting.attempts >= 3:
+            self._end(GapCause.UNAUTHORIZED, "the camera refuses the user name or password")
+            return
+        self._transmit(waiting.method, waiting.url, waiting.headers, waiting.body, waiting.attempts + 1)
+
+    def _redirect(self, _: _Outstanding, response: Response) -> None:
+        self._redirected(response.headers.get("Location"))
+
+    def _redirected(self, location: str) -> None:
+        try:
+            target = str(parse_url(location))
+        except UrlError as error:
+            self._end(GapCause.CAMERA_ERROR, f"the camera redirects to something unusable: {error}")
+            return
+        if self._opened:
+            self._output.event(Redirected(target))
+            self._end(GapCause.CAMERA_CLOSED, "the camera redirects the session")
+        else:
+            self._state = State.CLOSED
+            self._output.event(Redirected(target))
+
+    def _fail(self, waiting: _Outstanding, response: Response) -> None:
+        self._end(_cause(response), f"{waiting.method} was refused: {_status(response)}")
+
+    def _finish(self, _: _Outstanding, response: Response) -> None:  # noqa: ARG002
+        self._end(GapCause.CONFIGURATION, "stopped", stopped=True)
+
+    def _end(self, cause: GapCause, detail: str, *, stopped: bool = False) -> None:
+        if self._state is State.CLOSED:
+            return
+        for track in self._tracks:
+            track.receiver.depacketiser.flush()
+        self._state = State.CLOSED
+        self._outstanding = None
+        self._output.event(Ended(cause, detail, self._opened, stopped))
+
+    # --- requests out ------------------------------------------------------------------------------------
+
+    @property
+    def _keep_alive_every_ns(self) -> int:
+        """Half the session's time-out, and never later than 30 s: some cameras promise 60 s and keep 40."""
+        return min(self._timeout_s // 2, 30) * 1_000_000_000
+
+    def _send_keep_alive(self) -> None:
+        self._next_keep_alive_ns = self._now_ns + self._keep_alive_every_ns
+        self._send(KEEP_ALIVES[self._keep_alive], self._aggregate, State.PLAYING)
+
+    def _send(
+        self, method: str, url: str, state: State, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> None:
+        self._state = state
+        self._transmit(method, url, headers or {}, body, 0)
+
+    def _transmit(self, method: str, url: str, headers: dict[str, str], body: bytes, attempts: int) -> None:
+        self._cseq += 1
+        lines = {"CSeq": str(self._cseq), "User-Agent": USER_AGENT}
+        if self._session:
+            lines["Session"] = self._session
+        authorization = self._authenticator.authorization(method, url)
+        if authorization is not None:
+            lines["Authorization"] = authorization
+        try:
+            self._out += encode_request(method, url, lines | headers, body)
+        except MessageError as error:
+            self._end(GapCause.CAMERA_ERROR, f"the camera's answer leads to an impossible request: {error}")
+            return
+        self._outstanding = _Outstanding(method, url, headers, body, self._cseq, self._now_ns, attempts)
+
+
+def _status(response: Response) -> str:
+    return f"{response.status} {response.reason[:80]}".strip()
+
+
+def _cause(response: Response) -> GapCause:
+    answer = classify(response.status)
+    if answer is Answer.NOT_FOUND:
+        return GapCause.NOT_FOUND
+    if answer in (Answer.UNAUTHORIZED, Answer.FORBIDDEN):
+        return GapCause.UNAUTHORIZED
+    if answer is Answer.SESSION_NOT_FOUND:
+        return GapCause.CAMERA_CLOSED
+    return GapCause.CAMERA_ERROR
