@@ -117,6 +117,8 @@ def _departing(goal: Goal, formerly: Goal, observed: Observed) -> list[Step]:
             continue
         if link.master and seen.master == link.master and (now is None or now.master is None):
             steps.append(SetMaster(link.name, ""))
+            if now is None and seen.up:
+                steps.append(SetUp(link.name, False))  # what leaves the camera LAN is off, as it is after the next boot
         if now is None and not link.ours and link.disable_ipv6 is not None and seen.disable_ipv6:
             steps.append(SetIPv6(link.name, "disable_ipv6", 0))
     for link in reversed(formerly.links):

@@ -4,95 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from recorderd.model.clock import SystemClock
-from recorderd.model.network import (
-    CameraLan,
-    IPv4Mode,
-    IPv6Mode,
-    NetworkWish,
-    Route,
-    Uplink,
-    UplinkIPv4,
-    UplinkIPv6,
-)
-from recorderd.network.execute import KernelExecutor, StepFailed
-from recorderd.network.generations import Generations
-from recorderd.network.steps import Step
-from recorderd.network.transaction import Refused, Transactions, Undone
-from tests.network.fakes import FakeUnits, GuardTimer
+from recorderd.network.transaction import Refused, Undone
 from tests.network.namespaces import Lab, differences, picture, run
-
-NOW_LOGIN = 1e12  # a login of the far future: newer than any change
-
-FORMER = NetworkWish(
-    uplink=Uplink(
-        interface="eth0",
-        ipv4=UplinkIPv4(mode=IPv4Mode.STATIC, addresses=("10.1.0.5/24", "10.1.0.6/24"), gateway="10.1.0.1"),
-        ipv6=UplinkIPv6(mode=IPv6Mode.STATIC, addresses=("2001:db8::5/64",), gateway="2001:db8::1"),
-    ),
-    cameras=CameraLan(ports=("lan1",), address="192.168.50.1/24"),
-    routes=(Route(to="172.16.0.0/12", via="10.1.0.254"),),
-)
-# Everything at once: other addresses on the same network, other MTU, one more port, other camera network, other routes.
-LATTER = NetworkWish(
-    uplink=Uplink(
-        interface="eth0",
-        mtu=1400,
-        ipv4=UplinkIPv4(mode=IPv4Mode.STATIC, addresses=("10.1.0.6/24", "10.9.0.5/16"), gateway="10.9.0.1"),
-        ipv6=UplinkIPv6(mode=IPv6Mode.OFF),
-    ),
-    cameras=CameraLan(ports=("lan1", "lan2"), address="192.168.60.1/24", bridge="cams"),
-    routes=(Route(to="172.20.0.0/16", via="10.9.0.254", metric=7),),
-)
-
-
-def no_services(wish: NetworkWish) -> tuple[tuple[str, ...], dict[str, str]]:
-    return (("recorderd-dnsmasq.service",), {"dnsmasq.conf": "# none\n"}) if wish.cameras else ((), {})
-
-
-class Room:
-    """The network room without its daemon."""
-
-    def __init__(self, folder: Path, executor: KernelExecutor | None = None) -> None:
-        self.folder = folder / "network"
-        self.folder.mkdir(exist_ok=True)
-        said = folder / "systemctl"
-        said.write_text(f'#!/bin/sh\necho "$@" >>{folder}/systemctl.log\n')
-        said.chmod(0o755)
-        self.generations = Generations(self.folder)
-        self.timer = GuardTimer(self.folder)
-        self.units = FakeUnits()
-        self.login_s: float | None = NOW_LOGIN
-        self.executor = executor or KernelExecutor()
-        self.transactions = Transactions(
-            generations=self.generations,
-            executor=self.executor,
-            undo=self.timer,
-            units=self.units,
-            services=no_services,
-            clock=SystemClock(),
-            login_began_s=lambda pid: self.login_s,
-        )
-
-    async def settle(self, wish: NetworkWish) -> None:
-        """Applies and confirms."""
-        applied = await self.transactions.apply(wish)
-        await self.transactions.confirm(applied.token, pid=1)
-
-    def expire(self) -> None:
-        pending = self.generations.pending()
-        assert pending is not None
-        self.generations.arm(replace(pending, deadline_s=0))
-
-    def reboot(self) -> None:
-        pending = self.generations.pending()
-        if pending is not None:
-            self.generations.arm(replace(pending, boot_id="another-boot"))
+from tests.network.room import FORMER, LATTER, NEWER_THAN_ANY_CHANGE, Faulty, Room
 
 
 def test_every_part_is_applied_and_a_second_plan_is_empty(lab: Lab, tmp_path: Path) -> None:
@@ -161,21 +79,6 @@ def test_what_the_machine_had_before_us_comes_back(lab: Lab, tmp_path: Path) -> 
     assert room.transactions.confirmed_wish() is None
 
 
-class Faulty(KernelExecutor):
-    """Fails at the step of one number, counted from 0."""
-
-    def __init__(self, fail_at: int) -> None:
-        super().__init__()
-        self.fail_at = fail_at
-        self.count = 0
-
-    async def carry_out(self, step: Step) -> None:
-        if self.count == self.fail_at:
-            raise StepFailed(step, "injected")
-        self.count += 1
-        await super().carry_out(step)
-
-
 def test_each_step_made_to_fail_in_turn_leaves_the_former_network(lab: Lab, tmp_path: Path) -> None:
     room = Room(tmp_path)
     asyncio.run(room.settle(FORMER))
@@ -225,7 +128,7 @@ def test_confirmation_needs_the_token_and_a_new_login(lab: Lab, tmp_path: Path) 
         room.login_s = None
         with pytest.raises(Refused, match="new SSH connection"):
             await room.transactions.confirm(applied.token, pid=1)
-        room.login_s = NOW_LOGIN
+        room.login_s = NEWER_THAN_ANY_CHANGE
         for _ in range(2):
             with pytest.raises(Refused, match="not the token"):
                 await room.transactions.confirm("wrong", pid=1)
