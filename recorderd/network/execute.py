@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path as File
 from typing import Protocol
 
@@ -23,7 +23,6 @@ from recorderd.network.steps import (
     DeleteLink,
     DeletePath,
     LoadTable,
-    SetHostName,
     SetIPv6,
     SetIsolated,
     SetMaster,
@@ -56,13 +55,7 @@ class Executor(Protocol):
 
 
 class KernelExecutor:
-    """The network namespace this thread is in. One socket per reading or step: nothing is kept open between changes.
-
-    `set_host_name` is given by whoever has the right to (a unit of ours); the daemon has CAP_NET_ADMIN only.
-    """
-
-    def __init__(self, *, set_host_name: Callable[[str], Awaitable[None]] | None = None) -> None:
-        self._set_host_name = set_host_name
+    """The network namespace this thread is in. One socket per reading or step: nothing is kept open between changes."""
 
     async def observe(self) -> Observed:
         async with AsyncIPRoute() as netlink:
@@ -78,10 +71,6 @@ class KernelExecutor:
             match step:
                 case LoadTable(ruleset):
                     await packet_filter.load(ruleset)
-                case SetHostName(name):
-                    if self._set_host_name is None:
-                        raise StepFailed(step, "nothing here may set the host name")
-                    await self._set_host_name(name)
                 case SetIPv6(name, key, value):
                     await asyncio.to_thread((IPV6_CONF / name / key).write_text, f"{value}\n")
                 case _:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from recorderd.model.network import CameraLan, IPv4Mode, IPv6Mode, NetworkWish, Uplink
+from recorderd.model.network import CameraLan, IPv4Mode, IPv6Mode, LinkLocal, NetworkWish, Uplink
 from recorderd.network.check import Interface, interface_of
-from recorderd.network.observed import Address, Path
+from recorderd.network.linklocal import candidate
+from recorderd.network.observed import SCOPE_LINK, Address, Path
 from recorderd.network.steps import ROUTE_PROTOCOL
 
 
@@ -43,7 +44,6 @@ class Goal:
     addresses: tuple[Address, ...] = ()
     paths: tuple[Path, ...] = ()
     ruleset: str = ""  # our nftables table as libnftables JSON; empty: none
-    hostname: str = ""
     needs: tuple[str, ...] = ()  # hardware links without which nothing can be done
 
     def link(self, name: str) -> GoalLink | None:
@@ -53,8 +53,9 @@ class Goal:
 NOTHING = Goal()
 
 
-def goal_of(wish: NetworkWish, ruleset: str = "") -> Goal:
-    """The wish, which must be free of `check.faults`, in the kernel's terms. `ruleset` comes from `isolation.ruleset`."""
+def goal_of(wish: NetworkWish, ruleset: str = "", uplink_mac: str = "") -> Goal:
+    """The wish, which must be free of `check.faults`, in the kernel's terms. `ruleset` comes from `isolation.ruleset`; `uplink_mac`
+    gives the link-local address where it is always on."""
     links: list[GoalLink] = []
     addresses: list[Address] = []
     paths: list[Path] = []
@@ -67,12 +68,13 @@ def goal_of(wish: NetworkWish, ruleset: str = "") -> Goal:
         links += _uplink_links(wish.uplink)
         name = uplink_link(wish.uplink)
         addresses += [_ours(name, interface_of(text)) for text in _standing(wish.uplink)]
+        if wish.uplink.ipv4.link_local is LinkLocal.ON and uplink_mac:
+            own = interface_of(f"{candidate(uplink_mac, 0)}/16")
+            addresses.append(replace(_ours(name, own), scope=SCOPE_LINK))
         paths += _gateways(wish.uplink)
         needs.append(wish.uplink.interface)
     paths += [Path(to=route.to, via=route.via, metric=route.metric, protocol=ROUTE_PROTOCOL) for route in wish.routes]
-    return Goal(
-        tuple(links), tuple(addresses), tuple(_with_links(paths, addresses)), ruleset, wish.hostname, tuple(needs)
-    )
+    return Goal(tuple(links), tuple(addresses), tuple(_with_links(paths, addresses)), ruleset, tuple(needs))
 
 
 def uplink_link(uplink: Uplink) -> str:

@@ -20,7 +20,6 @@ from recorderd.network.steps import (
     DeleteLink,
     DeletePath,
     LoadTable,
-    SetHostName,
     SetIPv6,
     SetIsolated,
     SetMaster,
@@ -92,8 +91,6 @@ def plan(
     ]
     if table_differs and not goal.ruleset:
         steps.append(LoadTable(""))
-    if goal.hostname and goal.hostname != observed.hostname:
-        steps.append(SetHostName(goal.hostname))
     return Plan(tuple(steps), tuple(notes))
 
 

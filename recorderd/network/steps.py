@@ -99,11 +99,6 @@ class LoadTable:
     summary: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SetHostName:
-    name: str
-
-
 Step = (
     AddLink
     | DeleteLink
@@ -117,7 +112,6 @@ Step = (
     | AddPath
     | DeletePath
     | LoadTable
-    | SetHostName
 )
 
 
@@ -150,8 +144,6 @@ def says(step: Step) -> str:
             return f"remove route to {_to(path)} {_way(path)}"
         case LoadTable(ruleset, summary):
             return summary or ("load the packet filter" if ruleset else "remove the packet filter")
-        case SetHostName(name):
-            return f"host name {name}"
 
 
 def touched(step: Step) -> str:
@@ -200,8 +192,8 @@ def inverse(step: Step, before: Observed) -> tuple[Step, ...]:
             return () if path in before.paths else (DeletePath(path),)
         case DeletePath(path):
             return (AddPath(path),)
-        case LoadTable() | SetHostName():
-            return ()  # whole files: the guard loads the former ones
+        case LoadTable():
+            return ()  # a whole file: the guard loads the former one
 
 
 def rebuild(link: Link) -> tuple[Step, ...]:
@@ -264,7 +256,7 @@ def batch_line(step: Step) -> str:
             return f"route replace {_path_words(path)}"
         case DeletePath(path):
             return f"route del {_path_words(path)}"
-        case SetIPv6() | LoadTable() | SetHostName():
+        case SetIPv6() | LoadTable():
             return ""
 
 

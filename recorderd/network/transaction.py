@@ -34,6 +34,7 @@ from recorderd.network.generations import Damaged, Generations, Pending, boot_id
 from recorderd.network.goal import NOTHING, Goal, goal_of
 from recorderd.network.observed import Observed
 from recorderd.network.plan import Impossible, Plan, plan
+from recorderd.network.services import FILES
 from recorderd.network.undo import UndoTimer
 from recorderd.network.units import UnitFailed, Units
 from recorderd.network.written import generation
@@ -62,14 +63,15 @@ class Undone(Exception):
 class ServicePlan(Protocol):
     """The units a wish needs and the files they read (DHCP, NTP)."""
 
-    def __call__(self, wish: NetworkWish) -> tuple[tuple[str, ...], dict[str, str]]: ...
+    def __call__(self, wish: NetworkWish, *, uplink_mac: str) -> tuple[tuple[str, ...], dict[str, str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A change that now awaits its confirmation. `token` is empty where nothing had to change."""
+    """A change that now awaits its confirmation."""
 
-    plan: Plan
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
     token: str
     confirm_within_s: int
 
@@ -81,6 +83,18 @@ class Preview:
     observed: Observed
     formerly: Goal
     former_ruleset: str
+    units: tuple[str, ...]
+    files: dict[str, str]
+    restarted: tuple[str, ...]  # units whose files change
+    stopped: tuple[str, ...]  # units that are no longer needed
+
+    def lines(self) -> tuple[str, ...]:
+        """What would be done, one line each."""
+        return (
+            *(f"stop {unit}" for unit in self.stopped),
+            *self.plan.lines(),
+            *(f"start {unit} with its new configuration" for unit in self.restarted),
+        )
 
 
 class Transactions:
@@ -136,14 +150,31 @@ class Transactions:
             )
         former = self.confirmed_wish()
         former_ruleset = isolation.ruleset(former) if former is not None else ""
-        formerly = goal_of(former, former_ruleset) if former is not None else NOTHING
-        goal = goal_of(wish, isolation.ruleset(wish))
         observed = await self._executor.observe()
+        mac = _uplink_mac(wish, observed)
+        formerly = NOTHING
+        if former is not None:
+            formerly = goal_of(former, former_ruleset, _uplink_mac(former, observed))
+        goal = goal_of(wish, isolation.ruleset(wish), mac)
         try:
             change = plan(goal, observed, formerly=formerly, table_differs=table_differs(goal, observed))
         except Impossible as error:
             raise Refused("impossible", str(error)) from error
-        return Preview(change, goal, observed, formerly, former_ruleset)
+        units, files = self._services(wish, uplink_mac=mac)
+        before = self._generations.confirmed() or 0
+        former_units = (self._generations.read(before, "units") or "").split()
+        changed = {name for name, text in files.items() if text != self._generations.read(before, name)}
+        return Preview(
+            change,
+            goal,
+            observed,
+            formerly,
+            former_ruleset,
+            units,
+            files,
+            restarted=tuple(unit for unit in units if unit not in former_units or changed & set(FILES.get(unit, ()))),
+            stopped=tuple(unit for unit in former_units if unit not in units),
+        )
 
     async def apply(self, wish: NetworkWish, *, confirm_within_s: int = CONFIRM_DEFAULT_S) -> Applied:
         """Carries out what leads to `wish`. Raises `Refused` (nothing done) or `Undone` (undone again)."""
@@ -155,7 +186,6 @@ class Transactions:
             if self.unsettled():
                 raise Refused("pending", "another change awaits its confirmation: confirm it or roll it back first")
             seen = await self.preview(wish)
-            units, files = self._services(wish)
             number = await asyncio.to_thread(
                 self._generations.stage,
                 generation(
@@ -164,8 +194,8 @@ class Transactions:
                     seen.plan,
                     seen.observed,
                     former_ruleset=seen.former_ruleset,
-                    units=units,
-                    services=files,
+                    units=seen.units,
+                    services=seen.files,
                 ),
             )
             former = self._generations.confirmed() or 0
@@ -183,7 +213,7 @@ class Transactions:
             self._wrong_tokens = 0
             try:
                 async with asyncio.timeout(STEPS_MAX_S):
-                    await self._carry_out(seen.plan, former, number, units)
+                    await self._carry_out(seen, number)
             except (StepFailed, UnitFailed, TimeoutError) as error:
                 await self._restore(pending)
                 why = str(error) or f"not done within {STEPS_MAX_S} s"
@@ -192,7 +222,7 @@ class Transactions:
             pending = self._pending(number, former, token, confirm_within_s)
             await asyncio.to_thread(self._generations.arm, pending)
             log.info("network: %d steps done, undone in %d s unless confirmed", len(seen.plan.steps), confirm_within_s)
-            return Applied(seen.plan, token, confirm_within_s)
+            return Applied(seen.lines(), seen.plan.notes, token, confirm_within_s)
 
     async def confirm(self, token: str, pid: int) -> None:
         """`pid` is the process that asks (SO_PEERCRED). Raises `Refused`; after three wrong tokens the change is undone."""
@@ -228,15 +258,17 @@ class Transactions:
                 raise Refused("nothing-pending", "no change awaits confirmation: there is nothing to roll back")
             await self._restore(pending)
 
-    async def _carry_out(self, change: Plan, former: int, number: int, units: tuple[str, ...]) -> None:
-        leaving = [unit for unit in (self._generations.read(former, "units") or "").split() if unit not in units]
-        for unit in leaving:
+    async def _carry_out(self, seen: Preview, number: int) -> None:
+        for unit in seen.stopped:
             await self._units.stop(unit)
-        for step in change.steps:
+        for step in seen.plan.steps:
             await self._executor.carry_out(step)
         await asyncio.to_thread(self._generations.activate, number)
-        for unit in units:
-            await self._units.restart(unit)
+        for unit in seen.units:
+            if unit in seen.restarted:
+                await self._units.restart(unit)
+            else:
+                await self._units.start(unit)
 
     async def _restore(self, pending: Pending) -> None:
         """The guard does it; with the deadline set to the past it does it now."""
@@ -255,6 +287,11 @@ class Transactions:
 
     def _now_s(self) -> float:
         return self._clock.boottime_ns() / 1e9
+
+
+def _uplink_mac(wish: NetworkWish, observed: Observed) -> str:
+    link = observed.link(wish.uplink.interface) if wish.uplink is not None else None
+    return link.mac if link is not None else ""
 
 
 def table_differs(goal: Goal, observed: Observed) -> bool:

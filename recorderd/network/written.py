@@ -30,7 +30,7 @@ def generation(
         "undo.ip": _batch(back),
         "undo.sysctl": _sysctl(back),
         "undo.table.json": replacement(former_ruleset),
-        "undo.hostname": f"{before.hostname}\n" if goal.hostname and before.hostname else "",
+        "undo.hostname": f"{before.hostname}\n" if wish.hostname and before.hostname else "",
         "boot.ip": _batch(fresh),
         "boot.sysctl": _sysctl(fresh),
         "boot.table.json": replacement(goal.ruleset) if goal.ruleset else "",

@@ -18,6 +18,7 @@ from recorderd.model.network import (
 )
 from recorderd.network.execute import KernelExecutor, StepFailed
 from recorderd.network.generations import Generations
+from recorderd.network.services import services_of
 from recorderd.network.steps import Step
 from recorderd.network.transaction import Transactions
 from tests.network.fakes import FakeUnits, GuardTimer
@@ -46,10 +47,6 @@ LATTER = NetworkWish(
 )
 
 
-def services(wish: NetworkWish) -> tuple[tuple[str, ...], dict[str, str]]:
-    return (("recorderd-dnsmasq.service",), {"dnsmasq.conf": "# none\n"}) if wish.cameras else ((), {})
-
-
 class Room:
     def __init__(self, folder: Path, executor: KernelExecutor | None = None) -> None:
         self.folder = folder / "network"
@@ -67,7 +64,7 @@ class Room:
             executor=self.executor,
             undo=self.timer,
             units=self.units,
-            services=services,
+            services=services_of,
             clock=SystemClock(),
             login_began_s=lambda pid: self.login_s,
         )

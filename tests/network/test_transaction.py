@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorderd.network.services import CHRONY, DNSMASQ, RESOLV
 from recorderd.network.transaction import Refused, Undone
 from tests.network.namespaces import Lab, differences, picture, run
 from tests.network.room import FORMER, LATTER, NEWER_THAN_ANY_CHANGE, Faulty, Room
@@ -37,7 +38,7 @@ def test_every_part_is_applied_and_a_second_plan_is_empty(lab: Lab, tmp_path: Pa
         ("default", "10.9.0.1"),
         ("172.20.0.0/16", "10.9.0.254"),
     }
-    assert room.units.running == {"recorderd-dnsmasq.service"}
+    assert room.units.running == {DNSMASQ, CHRONY, RESOLV}
 
 
 def test_an_unconfirmed_change_is_undone_by_the_guard_alone(lab: Lab, tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_an_unconfirmed_change_is_undone_by_the_guard_alone(lab: Lab, tmp_path: 
     assert room.generations.pending() is None
     assert room.transactions.confirmed_wish() == FORMER
     log = (tmp_path / "systemctl.log").read_text()
-    assert "stop recorderd-dnsmasq.service\nstart recorderd-dnsmasq.service" in log
+    assert [line for line in log.splitlines() if DNSMASQ in line] == [f"stop {DNSMASQ}", f"start {DNSMASQ}"]
 
 
 def test_what_the_machine_had_before_us_comes_back(lab: Lab, tmp_path: Path) -> None:
