@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from recorderd.network import filter as packet_filter
 from recorderd.network.observed import Address, Observed, Path, read_addresses, read_links, read_paths
 from recorderd.network.steps import (
+    CONF_FAMILY,
     AddAddress,
     AddLink,
     AddPath,
@@ -23,7 +24,7 @@ from recorderd.network.steps import (
     DeleteLink,
     DeletePath,
     LoadTable,
-    SetIPv6,
+    SetConf,
     SetIsolated,
     SetMaster,
     SetMtu,
@@ -33,7 +34,7 @@ from recorderd.network.steps import (
 )
 
 GONE = {errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT}
-IPV6_CONF = File("/proc/sys/net/ipv6/conf")
+PROC = File("/proc/sys/net")
 
 
 class StepFailed(Exception):
@@ -71,8 +72,8 @@ class KernelExecutor:
             match step:
                 case LoadTable(ruleset):
                     await packet_filter.load(ruleset)
-                case SetIPv6(name, key, value):
-                    await asyncio.to_thread((IPV6_CONF / name / key).write_text, f"{value}\n")
+                case SetConf(name, key, value):
+                    await asyncio.to_thread((PROC / CONF_FAMILY[key] / "conf" / name / key).write_text, f"{value}\n")
                 case _:
                     async with AsyncIPRoute() as netlink:
                         await _netlink(netlink, step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from recorderd.model.network import CameraLan, IPv4Mode, IPv6Mode, LinkLocal, NetworkWish, Uplink
+from recorderd.model.network import CameraLan, IPv4Mode, IPv6Mode, LinkLocal, NetworkWish, Opening, Reach, Uplink
 from recorderd.network.check import Interface, interface_of
 from recorderd.network.linklocal import candidate
 from recorderd.network.observed import SCOPE_LINK, Address, Path
@@ -28,6 +28,7 @@ class GoalLink:
     only_ours: bool = False  # every address on it that is not wanted goes, also when drift is repaired
     disable_ipv6: int | None = None
     accept_ra: int | None = None
+    forwarding: int | None = None
     untouched_addresses: bool = False  # carries a VLAN of ours only: its untagged side belongs to someone else
     keeps_leases: bool = False  # addresses with a lifetime belong to the DHCP client or to router advertisements
 
@@ -60,12 +61,13 @@ def goal_of(wish: NetworkWish, ruleset: str = "", uplink_mac: str = "") -> Goal:
     addresses: list[Address] = []
     paths: list[Path] = []
     needs: list[str] = []
+    leads_out = wish.uplink is not None and any(opening.reach is Reach.UPLINK for opening in _openings(wish))
     if wish.cameras is not None:
-        links += _camera_links(wish.cameras)
+        links += _camera_links(wish.cameras, leads_out=leads_out)
         addresses.append(_ours(wish.cameras.bridge, interface_of(wish.cameras.address)))
         needs += wish.cameras.ports
     if wish.uplink is not None:
-        links += _uplink_links(wish.uplink)
+        links += _uplink_links(wish.uplink, leads_out=leads_out)
         name = uplink_link(wish.uplink)
         addresses += [_ours(name, interface_of(text)) for text in _standing(wish.uplink)]
         if wish.uplink.ipv4.link_local is LinkLocal.ON and uplink_mac:
@@ -85,18 +87,30 @@ def uplink_link(uplink: Uplink) -> str:
     return uplink.interface[: 15 - len(suffix)] + suffix
 
 
-def _camera_links(cameras: CameraLan) -> list[GoalLink]:
+def _openings(wish: NetworkWish) -> tuple[Opening, ...]:
+    return wish.cameras.allow if wish.cameras is not None and wish.cameras.isolate else ()
+
+
+def _camera_links(cameras: CameraLan, *, leads_out: bool) -> list[GoalLink]:
     bridge = GoalLink(
-        cameras.bridge, "bridge", mtu=cameras.mtu, filtering=cameras.vlan_aware, only_ours=True, accept_ra=0
+        cameras.bridge,
+        "bridge",
+        vlan=cameras.vlan if cameras.vlan_aware else 0,
+        mtu=cameras.mtu,
+        filtering=cameras.vlan_aware,
+        only_ours=True,
+        accept_ra=0,
+        forwarding=int(leads_out) if cameras.isolate else None,
     )
+    isolated = cameras.isolate and all(opening.reach is not Reach.CAMERAS for opening in cameras.allow)
     ports = [
-        GoalLink(port, mtu=cameras.mtu, master=cameras.bridge, isolated=cameras.isolate, only_ours=True)
+        GoalLink(port, mtu=cameras.mtu, master=cameras.bridge, isolated=isolated, only_ours=True)
         for port in cameras.ports
     ]
     return [bridge, *ports]
 
 
-def _uplink_links(uplink: Uplink) -> list[GoalLink]:
+def _uplink_links(uplink: Uplink, *, leads_out: bool) -> list[GoalLink]:
     v6 = uplink.ipv6.mode
     addressed = GoalLink(
         uplink_link(uplink),
@@ -104,6 +118,7 @@ def _uplink_links(uplink: Uplink) -> list[GoalLink]:
         up=uplink.up,
         disable_ipv6=int(v6 is IPv6Mode.OFF),
         accept_ra=int(v6 is IPv6Mode.AUTO) if v6 is not IPv6Mode.OFF else None,
+        forwarding=1 if leads_out else None,
         keeps_leases=uplink.ipv4.mode is IPv4Mode.DHCP or v6 is IPv6Mode.AUTO,
     )
     if not uplink.vlan:

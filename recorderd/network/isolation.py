@@ -61,10 +61,10 @@ def ruleset(wish: NetworkWish) -> str:
     if opened:
         answers = [_is("ct", "direction", "reply"), _in("ct", "state", ["established", "related"])]
         objects.append(_rule("through_cameras", _is("meta", "oifname", inside), *answers, _accept()))
-        network = interface_of(cameras.address).network
-        source = _prefix("ip", "saddr", str(network))
-        objects.append(_rule("outward", source, _is("meta", "oifname", outside), {"masquerade": None}))
     objects.append(_rule("through_cameras", _counter(), {"drop": None}))
+    if opened:
+        source = _prefix("ip", "saddr", str(interface_of(cameras.address).network))
+        objects.append(_rule("outward", source, _is("meta", "oifname", outside), {"masquerade": None}))
     return json.dumps(objects)
 
 

@@ -40,6 +40,7 @@ class Link:
     vlan_filtering: bool | None = None
     disable_ipv6: int = 0
     accept_ra: int = 0
+    forwarding: int = 0  # IPv4
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def _link(message: Any, names: dict[int, str]) -> Link:  # noqa: ANN401
     slave = info.get("slave_data") if info and info.get("slave_kind") == "bridge" else None
     filtering = data.get("vlan_filtering") if kind == "bridge" and data is not None else None
     isolated = slave.get("isolated") if slave is not None else None
+    inet = message.get(("af_spec", "af_inet")) or {}
     inet6 = message.get(("af_spec", "af_inet6", "inet6_conf")) or {}
     return Link(
         name=message.get("ifname"),
@@ -163,6 +165,7 @@ def _link(message: Any, names: dict[int, str]) -> Link:  # noqa: ANN401
         vlan_filtering=None if filtering is None else bool(filtering),
         disable_ipv6=inet6.get("disable_ipv6", 0),
         accept_ra=inet6.get("accept_ra", 0),
+        forwarding=inet.get("forwarding", 0),
     )
 
 

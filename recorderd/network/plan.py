@@ -20,7 +20,7 @@ from recorderd.network.steps import (
     DeleteLink,
     DeletePath,
     LoadTable,
-    SetIPv6,
+    SetConf,
     SetIsolated,
     SetMaster,
     SetMtu,
@@ -33,6 +33,9 @@ RTPROT_BOOT = 3
 RTPROT_STATIC = 4
 RTPROT_RA = 9
 RTPROT_DHCP = 16
+
+
+CONF_DEFAULT = {"disable_ipv6": 0, "accept_ra": 1, "forwarding": 0}
 
 
 class Impossible(Exception):
@@ -77,7 +80,7 @@ def plan(
     for link in goal.links:
         link_steps = _link_steps(link, observed.link(link.name))
         steps += link_steps
-        if any(isinstance(step, SetUp | SetMaster | SetIPv6 | AddLink) for step in link_steps):
+        if any(isinstance(step, SetUp | SetMaster | SetConf | AddLink) for step in link_steps):
             disturbed.add(link.name)
     gone = _addresses_gone(goal, observed, repair=repair, notes=notes)
     steps += _paths_gone(goal, formerly, observed, repair=repair)
@@ -98,7 +101,7 @@ def bare(observed: Observed, goal: Goal) -> Observed:
     """The machine as it is just after power-on, as far as `goal` is concerned: its hardware, down, with nothing on it."""
     ours = {link.name for link in goal.links if link.ours}
     links = tuple(
-        replace(link, up=False, master="", isolated=None, disable_ipv6=0, accept_ra=1)
+        replace(link, up=False, master="", isolated=None, disable_ipv6=0, accept_ra=1, forwarding=0)
         for link in observed.links
         if link.name not in ours and link.kind not in {"bridge", "vlan"}
     )
@@ -116,8 +119,11 @@ def _departing(goal: Goal, formerly: Goal, observed: Observed) -> list[Step]:
             steps.append(SetMaster(link.name, ""))
             if now is None and seen.up:
                 steps.append(SetUp(link.name, False))  # what leaves the camera LAN is off, as it is after the next boot
-        if now is None and not link.ours and link.disable_ipv6 is not None and seen.disable_ipv6:
-            steps.append(SetIPv6(link.name, "disable_ipv6", 0))
+        if not link.ours:  # what we switched on hardware goes back to the kernel's default
+            for key, default in CONF_DEFAULT.items():
+                unwanted = getattr(link, key) is not None and (now is None or getattr(now, key) is None)
+                if unwanted and getattr(seen, key) != default:
+                    steps.append(SetConf(link.name, key, default))
     for link in reversed(formerly.links):
         if link.ours and goal.link(link.name) is None and observed.link(link.name) is not None:
             steps += [DeletePath(path) for path in observed.paths if path.link == link.name]
@@ -148,10 +154,10 @@ def _link_steps(goal: GoalLink, seen: Link | None) -> list[Step]:
         raise Impossible(f"bridge {goal.name} stands {now} VLAN filtering: choose another bridge name to change it")
     if goal.mtu and (seen is None or seen.mtu != goal.mtu):
         steps.append(SetMtu(goal.name, goal.mtu))
-    for key, wanted in (("disable_ipv6", goal.disable_ipv6), ("accept_ra", goal.accept_ra)):
-        default = {"disable_ipv6": 0, "accept_ra": 1}[key]
+    for key, default in CONF_DEFAULT.items():
+        wanted = getattr(goal, key)
         if wanted is not None and (getattr(seen, key) if seen else default) != wanted:
-            steps.append(SetIPv6(goal.name, key, wanted))
+            steps.append(SetConf(goal.name, key, wanted))
     if goal.master is not None and (seen.master if seen else "") != goal.master:
         steps.append(SetMaster(goal.name, goal.master))
     if goal.isolated is not None and (seen is None or seen.master != goal.master or seen.isolated != goal.isolated):

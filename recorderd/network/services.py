@@ -91,6 +91,7 @@ def chrony_conf(wish: NetworkWish) -> str:
         "driftfile /var/lib/recorderd-chrony/drift",
         "rtcsync",
         "leapsectz right/UTC",
+        "pidfile /run/recorderd-chrony/chronyd.pid",
         "bindcmdaddress /run/recorderd-chrony/chronyd.sock",
         "confdir /run/recorderd/chrony.d",
     ]

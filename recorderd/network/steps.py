@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from recorderd.network.check import INTERFACE
 from recorderd.network.observed import Address, Link, Observed, Path
 
+CONF_FAMILY = {"disable_ipv6": "ipv6", "accept_ra": "ipv6", "forwarding": "ipv4"}
 ROUTE_PROTOCOL = 212  # rtm_protocol of our routes; free in iproute2's rt_protos
 
 
@@ -63,11 +64,11 @@ class SetIsolated:
 
 
 @dataclass(frozen=True, slots=True)
-class SetIPv6:
-    """/proc/sys/net/ipv6/conf/<name>/<key>."""
+class SetConf:
+    """/proc/sys/net/ipvN/conf/<name>/<key>. A process with CAP_NET_ADMIN may write it."""
 
     name: str
-    key: str  # disable_ipv6, accept_ra
+    key: str  # one of CONF_FAMILY
     value: int
 
 
@@ -106,7 +107,7 @@ Step = (
     | SetUp
     | SetMaster
     | SetIsolated
-    | SetIPv6
+    | SetConf
     | AddAddress
     | DeleteAddress
     | AddPath
@@ -132,7 +133,7 @@ def says(step: Step) -> str:
             return f"{name}: into bridge {master}" if master else f"{name}: out of its bridge"
         case SetIsolated(name, isolated):
             return f"{name}: {'isolated from' if isolated else 'open to'} the other ports"
-        case SetIPv6(name, key, value):
+        case SetConf(name, key, value):
             return f"{name}: {key} = {value}"
         case AddAddress(address):
             return f"{address.link}: add address {address.cidr}"
@@ -149,7 +150,7 @@ def says(step: Step) -> str:
 def touched(step: Step) -> str:
     """The link whose addresses and routes the step may disturb; empty for none."""
     match step:
-        case AddLink(name=name) | DeleteLink(name) | SetUp(name) | SetMaster(name) | SetIPv6(name) | SetMtu(name):
+        case AddLink(name=name) | DeleteLink(name) | SetUp(name) | SetMaster(name) | SetConf(name) | SetMtu(name):
             return name
         case AddAddress(address) | DeleteAddress(address):
             return address.link
@@ -182,8 +183,8 @@ def inverse(step: Step, before: Observed) -> tuple[Step, ...]:
             )
         case SetIsolated(name):
             return tuple(SetIsolated(name, f.isolated) for f in _existing(before, name) if f.isolated is not None)
-        case SetIPv6(name, key):
-            return tuple(SetIPv6(name, key, getattr(former, key)) for former in _existing(before, name))
+        case SetConf(name, key):
+            return tuple(SetConf(name, key, getattr(former, key)) for former in _existing(before, name))
         case AddAddress(address):
             return () if _had(before, address) else (DeleteAddress(address),)
         case DeleteAddress(address):
@@ -199,8 +200,8 @@ def inverse(step: Step, before: Observed) -> tuple[Step, ...]:
 def rebuild(link: Link) -> tuple[Step, ...]:
     """A link of ours as it was, without its ports and addresses."""
     made: tuple[Step, ...] = (AddLink(link.name, link.kind, link.parent, link.vlan, bool(link.vlan_filtering)),)
-    six = (SetIPv6(link.name, "disable_ipv6", link.disable_ipv6), SetIPv6(link.name, "accept_ra", link.accept_ra))
-    return (*made, *six, SetMtu(link.name, link.mtu), SetUp(link.name, link.up))
+    conf = tuple(SetConf(link.name, key, getattr(link, key)) for key in CONF_FAMILY)
+    return (*made, *conf, SetMtu(link.name, link.mtu), SetUp(link.name, link.up))
 
 
 def undo_steps(steps: tuple[Step, ...], before: Observed) -> tuple[Step, ...]:
@@ -256,14 +257,14 @@ def batch_line(step: Step) -> str:
             return f"route replace {_path_words(path)}"
         case DeletePath(path):
             return f"route del {_path_words(path)}"
-        case SetIPv6() | LoadTable():
+        case SetConf() | LoadTable():
             return ""
 
 
 def sysctl_line(step: Step) -> str:
     """The step for `sysctl -p`; empty where it is none. Slashes, because interface names may hold dots."""
-    if isinstance(step, SetIPv6):
-        return f"net/ipv6/conf/{_name(step.name)}/{step.key} = {int(step.value)}"
+    if isinstance(step, SetConf):
+        return f"net/{CONF_FAMILY[step.key]}/conf/{_name(step.name)}/{step.key} = {int(step.value)}"
     return ""
 
 

@@ -64,6 +64,7 @@ class Lab:
         self.names = [self.stem + part for part in ("r", "u", *(f"c{number}" for number in range(1, ports + 1)))]
         self._own_net = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         self._own_uts = os.open("/proc/thread-self/ns/uts", os.O_RDONLY)
+        self.started: list[subprocess.Popen[bytes]] = []
         assert threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Lab:
@@ -83,6 +84,9 @@ class Lab:
         os.close(self._own_net)
         os.close(self._own_uts)
         assert Path("/proc/thread-self/ns/net").stat().st_ino == HOST_NAMESPACE
+        for process in self.started:
+            process.kill()
+            process.wait()
         for name in self.names:
             for pid in run("ip", "netns", "pids", name, check=False).stdout.split():
                 os.kill(int(pid), signal.SIGKILL)
@@ -115,11 +119,16 @@ class Lab:
         """Runs a program in the namespace `part` (u, c1, ...)."""
         return run("ip", "netns", "exec", self.name(part), *words, check=check, timeout=timeout)
 
-    def start(self, part: str, *words: str) -> subprocess.Popen[bytes]:
-        """Starts a program there; it is ended with the lab."""
-        return subprocess.Popen(
-            ("ip", "netns", "exec", self.name(part), *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    def start(self, part: str, *words: str, until: str = "") -> subprocess.Popen[bytes]:
+        """Starts a program there, ended with the lab; with `until`, returns once it has printed that line."""
+        out = subprocess.PIPE if until else subprocess.DEVNULL
+        process = subprocess.Popen(("ip", "netns", "exec", self.name(part), *words), stdout=out)
+        self.started.append(process)
+        if process.stdout is not None:
+            with process.stdout:
+                line = process.stdout.readline().decode().strip()
+            assert line == until, line
+        return process
 
 
 def links(namespace: str | None = None) -> list[dict]:
@@ -147,6 +156,7 @@ def picture() -> dict:
                 )  # stable: which of a network is the primary stays visible
                 if not a["local"].startswith("fe80:")
             ],
+            "forwarding": Path(f"/proc/sys/net/ipv4/conf/{name}/forwarding").read_text().strip(),
             "disable_ipv6": Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text().strip(),
             "accept_ra": Path(f"/proc/sys/net/ipv6/conf/{name}/accept_ra").read_text().strip(),
         }
