@@ -2,14 +2,14 @@
 
 What the journal proves. A transaction is written after its fragments but flushed together with them, so its being there does not prove
 that they are. It proves that everything *before* it was flushed. Fragments claimed by the last transaction alone are therefore unproven:
-bad ones at the end are a torn tail; a bad one below what is proven, or before a good one, is rot (I5).
+bad ones at the end are a torn tail; a bad one below what is proven, or before a good one, is rot (I5). A slot that the last transaction
+closes is scanned like an open one.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from recorderd.model.ports import Clock
@@ -19,19 +19,24 @@ from recorderd.ring.checkpoints import CheckpointFiles, CheckpointTooLarge, Load
 from recorderd.ring.device import Device
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import IDENTITY, IDENTITY_BYTES, JOURNAL, read_bytes
-from recorderd.ring.journal import Journal, read_journal
+from recorderd.ring.journal import Journal, Transaction, read_journal
 from recorderd.ring.layout import (
     BLOCK,
     COUNTERS_SECTION,
     TABLE_SECTION,
+    UNSCANNED_SECTION,
     Close,
     CorruptStructure,
     Counters,
     DiskIdentity,
+    Durable,
     Free,
+    Open,
+    RowFlag,
     SlotState,
     UnknownFeature,
     unpack_store_event,
+    unpack_unscanned,
 )
 from recorderd.ring.leases import Leases
 from recorderd.ring.profiles import profile_by_number
@@ -51,15 +56,6 @@ class NotARing(Exception):
 
 class NeedsRebuild(Exception):
     """Neither checkpoint can be read: the tables must be rebuilt from the slots."""
-
-
-@dataclass(slots=True)
-class Recovered:
-    """What opening found. `proven` maps slots that were open to the number of fragments that a later flush proves."""
-
-    store: Store
-    proven: dict[int, int] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
 
 
 async def read_identity(device: Device, calls: DiskCalls, buffers: BufferPool) -> DiskIdentity:
@@ -93,7 +89,7 @@ async def open_store(
     boot_id: uuid.UUID,
     head: HeadBuilder,
     expected_disk: uuid.UUID | None = None,
-) -> Recovered:
+) -> Store:
     """Raises NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, OSError. Nothing is written before everything was read."""
     buffers = BufferPool()
     identity = await read_identity(device, calls, buffers)
@@ -132,26 +128,16 @@ async def open_store(
             head,
             Leases(clock),
         )
-        recovered = Recovered(store, faults=faults)
         ledger.attach(store)
-        for number, transaction in enumerate(transactions):
-            if number == len(transactions) - 1:
-                recovered.proven = _open_fragments(table)
-            for item in transaction.items:
-                if item.kind in STORE_KINDS:
-                    table.apply(unpack_store_event(item))
-                else:
-                    ledger.apply(item.kind, item.payload)
-        if not transactions:
-            recovered.proven = _open_fragments(table)
+        store.unscanned = _unscanned(checkpoint, identity)
+        _replay(store, transactions)
         ledger.recovered()
-        store.unscanned = set(table.in_state(SlotState.RESERVED, SlotState.OPEN))
         store.faults = faults
         await begin(store, following)
     except BaseException:
         await calls.run(device.close, handle)
         raise
-    return recovered
+    return store
 
 
 async def begin(store: Store, journal_sequence: int) -> None:
@@ -228,8 +214,37 @@ def _end_abandoned(store: Store, slot: int) -> None:
     store.ledger.slot_closed(ref, order)
 
 
-def _open_fragments(table: SlotTable) -> dict[int, int]:
-    return {slot: int(table.rows["fragments"][slot]) for slot in table.in_state(SlotState.OPEN)}
+def _replay(store: Store, transactions: Sequence[Transaction]) -> None:
+    """Applies the journal, and notes which slots must be scanned and how many of their fragments are proven."""
+    table, unscanned = store.table, store.unscanned
+    for number, transaction in enumerate(transactions):
+        last = number == len(transactions) - 1
+        proven = _proven(store) if last else {}
+        for item in transaction.items:
+            if item.kind not in STORE_KINDS:
+                store.ledger.apply(item.kind, item.payload)
+                continue
+            event = unpack_store_event(item)
+            slot = event.ref.slot
+            table.apply(event)
+            if isinstance(event, (Open, Durable)):
+                continue
+            unscanned.pop(slot, None)
+            if last and isinstance(event, Close):
+                unscanned[slot] = proven.get(slot, 0)
+                # Whether its extents became "written" is as unproven as its fragments.
+                table.rows["flags"][slot] |= int(RowFlag.VIRGIN)
+    for slot in table.in_state(SlotState.RESERVED, SlotState.OPEN):
+        unscanned.setdefault(slot, proven.get(slot, 0) if transactions else int(table.rows["fragments"][slot]))
+
+
+def _proven(store: Store) -> dict[int, int]:
+    rows = store.table.rows
+    return {slot: int(rows["fragments"][slot]) for slot in store.table.in_state(SlotState.OPEN)} | store.unscanned
+
+
+def _unscanned(checkpoint: LoadedCheckpoint, identity: DiskIdentity) -> dict[int, int]:
+    return unpack_unscanned(checkpoint.sections.get(UNSCANNED_SECTION, b""), identity.slots)
 
 
 def _load(checkpoint: LoadedCheckpoint, identity: DiskIdentity) -> SlotTable:
@@ -244,4 +259,4 @@ def _ledger_sections(sections: Mapping[int, bytes]) -> dict[int, bytes]:
     return {number: data for number, data in sections.items() if number >= 32}
 
 
-__all__ = ["NeedsRebuild", "NotARing", "Recovered", "UnknownFeature", "open_store", "read_identity", "reopen_store"]
+__all__ = ["NeedsRebuild", "NotARing", "UnknownFeature", "open_store", "read_identity", "reopen_store"]

@@ -97,7 +97,6 @@ class Ring:
         self._name = name
         self._store: Store | None = None
         self._last_store: Store | None = None  # of a disk that failed: its state in RAM is the newest there is
-        self._proven: dict[int, int] = {}
         self._writers: list[RingWriter] = []
         self._feeders: list[Callable[[int], None]] = []
         self._bound = QueueBound(queue_bytes)
@@ -223,7 +222,7 @@ class Ring:
         try:
             device = await calls.run(self._open_device)
             if self._last_store is None:
-                recovered = await open_store(
+                store = await open_store(
                     device,
                     calls,
                     ledger=self.ledger,
@@ -232,7 +231,6 @@ class Ring:
                     head=self._head,
                     expected_disk=self._expected_disk,
                 )
-                store, self._proven = recovered.store, recovered.proven
             else:
                 store = await reopen_store(self._last_store, device, calls)
         except _MOUNT_ERRORS as error:
@@ -375,7 +373,7 @@ class Ring:
         """Slots that were open when the recorder stopped, while recording already goes on."""
         for slot in sorted(store.unscanned):
             try:
-                await scan_open_slot(store, slot, self._proven.get(slot, 0))
+                await scan_open_slot(store, slot)
             except (OSError, UnsafeFile) as error:
                 log.error("%s: slot %d cannot be read: %s", self._name, slot, error)
                 store.statistics.write_errors += 1

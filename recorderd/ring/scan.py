@@ -97,9 +97,7 @@ async def walk_fragments(
             record = FragmentRecord.unpack(head, room=disk.slot_bytes - position)
         except ValueError:
             return None
-        if record.disk_id != disk.disk_id or record.generation != ref.generation:
-            return None
-        return record
+        return record if belongs(record, disk, ref) else None
 
     while beyond or expected < claimed:
         record = await record_at(offset)
@@ -125,6 +123,11 @@ async def walk_fragments(
     return walk
 
 
+def belongs(record: FragmentRecord, disk: DiskIdentity, ref: SlotRef) -> bool:
+    """Whether a sound record is of this ring and this life of the slot, and not what an earlier one left (I2)."""
+    return record.disk_id == disk.disk_id and record.generation == ref.generation
+
+
 async def _payload_is_good(io: Io, window: _Window, record: FragmentRecord, offset: int) -> bool:
     data = await window.at(offset, record.fragment_bytes)
     payload = data[record.payload_offset : record.payload_offset + record.payload_bytes]
@@ -144,7 +147,7 @@ async def _resynchronise(
     return None
 
 
-async def scan_open_slot(store: Store, slot: int, proven: int) -> None:
+async def scan_open_slot(store: Store, slot: int) -> None:
     """Closes a slot that was open (or reserved) when the recorder stopped, with what it truly holds. Durable with the next commit.
 
     Raises OSError; the slot stays unscanned then.
@@ -157,14 +160,14 @@ async def scan_open_slot(store: Store, slot: int, proven: int) -> None:
         ours = identity is not None and identity.disk_id == store.disk_id and identity.ref == ref
         claimed = int(store.table.rows["fragments"][slot])
         if not ours and claimed == 0:
-            store.unscanned.discard(slot)
+            store.unscanned.pop(slot, None)
             store.correct(Free(ref))
             return
         data_offset = identity.data_offset if ours and identity is not None else MIN_DATA_OFFSET
         walk = await walk_fragments(io, handle, store.identity, ref, data_offset, claimed=claimed, beyond=True)
         if not ours:
             walk.good = [(record, at) for record, at in walk.good if record.sequence < claimed]
-        count = max(walk.count, proven)
+        count = max(walk.count, store.unscanned.get(slot, 0))
         tail_bytes = 0
         if count:
             entries = [index_entry(record, at) for record, at in walk.good]
@@ -174,7 +177,7 @@ async def scan_open_slot(store: Store, slot: int, proven: int) -> None:
     finally:
         await io.calls.run(io.device.close, handle)
     # From here on without waiting: the next commit takes all of it, or none.
-    store.unscanned.discard(slot)
+    store.unscanned.pop(slot, None)
     if claimed > count:
         store.ledger.media_withdrawn(ref, count)
     if count == 0:
@@ -193,7 +196,7 @@ async def scan_open_slot(store: Store, slot: int, proven: int) -> None:
                 for update in span_updates(record, ref, identity):
                     store.ledger.media_written(update)
                     end_ns = max(end_ns, update.to_ns)
-    order = store.table.next_order
+    order = int(store.table.rows["order"][slot]) or store.table.next_order
     flags = int(store.table.flags(slot))
     store.correct(Durable(ref, count, walk.end, end_ns), Close(ref, order, count, walk.end, tail_bytes, flags, end_ns))
     store.ledger.slot_closed(ref, order)

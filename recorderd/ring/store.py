@@ -16,6 +16,7 @@ from recorderd.ring.layout import (
     COUNTERS_SECTION,
     NO_SLOT,
     TABLE_SECTION,
+    UNSCANNED_SECTION,
     Bad,
     DiskIdentity,
     Free,
@@ -23,6 +24,7 @@ from recorderd.ring.layout import (
     RowFlag,
     SlotState,
     StoreEvent,
+    pack_unscanned,
 )
 from recorderd.ring.leases import Leases
 from recorderd.ring.open_slot import OpenSlot, WriterKey
@@ -87,7 +89,9 @@ class Store:
     to_close: set[WriterKey] = field(default_factory=set)
     to_scrub: deque[SlotRef] = field(default_factory=deque)
     quarantine: set[int] = field(default_factory=set)  # slots an abandoned call may still write to
-    unscanned: set[int] = field(default_factory=set)  # were open when the recorder stopped
+    unscanned: dict[int, int] = field(
+        default_factory=dict
+    )  # slots recovery must still look at -> fragments proven there
     last_slot: dict[WriterKey, SlotRef] = field(default_factory=dict)
     error_times: deque[int] = field(default_factory=deque)
     stale_handles: list[int] = field(default_factory=list)  # to be closed after the next good commit
@@ -167,7 +171,7 @@ class Store:
             if slot not in self.quarantine:
                 yield self.table.ref(slot)
         for ref in self.table.closed_by_order():
-            if ref.slot in self.quarantine or not self.ledger.may_recycle(ref):
+            if ref.slot in self.quarantine or ref.slot in self.unscanned or not self.ledger.may_recycle(ref):
                 continue
             if self.leases.is_leased(ref):
                 wanted.append(ref)
@@ -180,6 +184,8 @@ class Store:
         for ref in sorted(self.to_free):
             if not self.table.is_current(ref) or self.table.state(ref.slot) is not SlotState.CLOSED:
                 self.to_free.discard(ref)
+                continue
+            if ref.slot in self.unscanned:
                 continue
             if self.leases.is_leased(ref):
                 self.leases.recall([ref])
@@ -218,7 +224,11 @@ class Store:
 
     def take_snapshot(self, journal_sequence: int) -> Snapshot:
         """Everything the journal says before `journal_sequence`. Only directly after the ledger's items were taken."""
-        sections = {TABLE_SECTION: self.table.dump(), COUNTERS_SECTION: self.table.counters().pack()}
+        sections = {
+            TABLE_SECTION: self.table.dump(),
+            COUNTERS_SECTION: self.table.counters().pack(),
+            UNSCANNED_SECTION: pack_unscanned(self.unscanned),
+        }
         return Snapshot(journal_sequence, sections | self.ledger.dump())
 
     def offer_snapshot(self, snapshot: Snapshot) -> None:

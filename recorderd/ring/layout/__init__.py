@@ -41,7 +41,16 @@ from recorderd.ring.layout.blocks import (
     text,
     uuid_box_header,
 )
-from recorderd.ring.layout.checkpoint import COUNTERS_SECTION, MAX_SECTIONS, TABLE_SECTION, CheckpointHeader, Counters
+from recorderd.ring.layout.checkpoint import (
+    COUNTERS_SECTION,
+    MAX_SECTIONS,
+    TABLE_SECTION,
+    UNSCANNED_SECTION,
+    CheckpointHeader,
+    Counters,
+    pack_unscanned,
+    unpack_unscanned,
+)
 from recorderd.ring.layout.disk import DiskIdentity, check_slot_bytes
 from recorderd.ring.layout.fragment import (
     RECORD_BYTES,
@@ -129,6 +138,7 @@ __all__ = [
     "SIDE_OFFSETS",
     "SIDX_ROOM",
     "TABLE_SECTION",
+    "UNSCANNED_SECTION",
     "Bad",
     "CheckpointHeader",
     "Close",
@@ -168,6 +178,7 @@ __all__ = [
     "pack_head",
     "pack_tail",
     "pack_transaction",
+    "pack_unscanned",
     "payload_crc",
     "record_bytes",
     "record_size",
@@ -178,6 +189,7 @@ __all__ = [
     "unpack_journal_block",
     "unpack_store_event",
     "unpack_tail",
+    "unpack_unscanned",
     "uuid_box_header",
     "with_payload_crc",
 ]

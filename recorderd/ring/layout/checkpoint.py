@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,3 +92,19 @@ class Counters:
 
 TABLE_SECTION: Final = 1
 COUNTERS_SECTION: Final = 2
+UNSCANNED_SECTION: Final = 3
+_UNSCANNED: Final = struct.Struct("<II")
+
+
+def pack_unscanned(proven: Mapping[int, int]) -> bytes:
+    """Checkpoint section 3: slots still to be scanned, with the number of their fragments that a flush proves."""
+    return b"".join(_UNSCANNED.pack(slot, fragments) for slot, fragments in sorted(proven.items()))
+
+
+def unpack_unscanned(data: bytes, slots: int) -> dict[int, int]:
+    if len(data) % _UNSCANNED.size:
+        raise CorruptStructure("checkpoint: slots to be scanned")
+    proven: dict[int, int] = dict(_UNSCANNED.iter_unpack(data))
+    if any(slot >= slots for slot in proven):
+        raise CorruptStructure("checkpoint: slots to be scanned")
+    return proven
