@@ -12,18 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recorderd.media.errors import MediaError
+from recorderd.media.moof import MDAT_HEADER, SEQUENCE_AT, Columns, moof
 from recorderd.model.ports import SampleRun
 from recorderd.model.stream import MediaKind
 
-# sample_flags, 8.8.3.1: sample_depends_on 2 (on none) for random access; 1 and sample_is_non_sync_sample otherwise.
-KEY_FLAGS = 0x0200_0000
-DELTA_FLAGS = 0x0101_0000
-
-_DEFAULT_BASE_IS_MOOF = 0x02_0000
-_DEFAULT_DURATION, _DEFAULT_FLAGS = 0x08, 0x20
-_DATA_OFFSET, _FIRST_FLAGS, _DURATIONS, _SIZES, _FLAGS, _OFFSETS = 0x001, 0x004, 0x100, 0x200, 0x400, 0x800
-_MDAT_HEADER = 8
-_MAX_DURATION = 0xFFFF_FFFF
 _MAX_BYTES = 1 << 30
 
 
@@ -66,8 +58,13 @@ class Fragment:
         if media > _MAX_BYTES:
             raise MediaError(f"fragment of {media} bytes")
         self._data = [sample.data for track in tracks for sample in track.samples]
-        self._head, self._patches = _moof(tracks, lead_s)
-        self._mdat_size = _MDAT_HEADER + media
+        head, places = moof([_columns(track) for track in tracks])
+        self._head = bytes(head)
+        self._patches = [
+            (at, track.track, track.samples[0].dts + lead_s * track.clock_rate)
+            for at, track in zip(places, tracks, strict=True)
+        ]
+        self._mdat_size = MDAT_HEADER + media
         self.size: int = len(self._head) + self._mdat_size
         self.runs: Sequence[SampleRun] = tuple(_run(track) for track in tracks)
         video = [track for track in tracks if track.kind is MediaKind.VIDEO]
@@ -82,11 +79,11 @@ class Fragment:
         """
         position = len(self._head)
         buffer[:position] = self._head
-        struct.pack_into(">I", buffer, 20, sequence & 0xFFFF_FFFF)
+        struct.pack_into(">I", buffer, SEQUENCE_AT, sequence & 0xFFFF_FFFF)
         for at, track, dts in self._patches:
             struct.pack_into(">Q", buffer, at, max(0, dts - media_base[track]))
         struct.pack_into(">I4s", buffer, position, self._mdat_size, b"mdat")
-        position += _MDAT_HEADER
+        position += MDAT_HEADER
         for data in self._data:
             end = position + len(data)
             buffer[position:end] = data
@@ -106,63 +103,11 @@ def _run(track: TrackSamples) -> SampleRun:
     )
 
 
-def _moof(tracks: Sequence[TrackSamples], lead_s: int) -> tuple[bytes, list[tuple[int, int, int]]]:
-    """The `moof` with sequence and tfdt still 0, and where each tfdt goes: (offset, track, first dts plus lead)."""
-    trafs = [_traf(track) for track in tracks]
-    size = 8 + 16 + sum(len(traf) for traf, _, _ in trafs)
-    out = bytearray(struct.pack(">I4sI4sII", size, b"moof", 16, b"mfhd", 0, 0))
-    patches = []
-    data_offset = size + _MDAT_HEADER
-    for track, (traf, tfdt_at, data_offset_at) in zip(tracks, trafs, strict=True):
-        struct.pack_into(">i", traf, data_offset_at, data_offset)
-        patches.append((len(out) + tfdt_at, track.track, track.samples[0].dts + lead_s * track.clock_rate))
-        out += traf
-        data_offset += sum(len(sample.data) for sample in track.samples)
-    return bytes(out), patches
-
-
-def _traf(track: TrackSamples) -> tuple[bytearray, int, int]:
-    """(traf, offset of tfdt's time in it, offset of trun's data_offset in it).
-
-    Whatever is the same for all samples goes into `tfhd`: at 256 kbit/s, 16 bytes a sample would be more than the ring's own overhead.
-    """
-    samples = track.samples
-    durations = [min(sample.duration, _MAX_DURATION) for sample in samples]
-    offsets = [_signed(sample.pts - sample.dts) for sample in samples]
-    keys = [sample.key for sample in samples]
-    trun_flags = _DATA_OFFSET | _SIZES
-    default_flags = KEY_FLAGS if all(keys) else DELTA_FLAGS
-    columns: list[Sequence[int]] = []
-    if any(duration != durations[0] for duration in durations):
-        trun_flags |= _DURATIONS
-        columns.append(durations)
-    columns.append([len(sample.data) for sample in samples])
-    first = b""
-    if any(keys) and not all(keys):
-        if any(keys[1:]):
-            trun_flags |= _FLAGS
-            columns.append([KEY_FLAGS if key else DELTA_FLAGS for key in keys])
-        else:
-            trun_flags |= _FIRST_FLAGS
-            first = struct.pack(">I", KEY_FLAGS)
-    if any(offsets):
-        trun_flags |= _OFFSETS
-        columns.append(offsets)
-    tfhd_flags = _DEFAULT_BASE_IS_MOOF | _DEFAULT_DURATION | _DEFAULT_FLAGS
-    out = bytearray(8)
-    out += struct.pack(">I4sIIII", 24, b"tfhd", tfhd_flags, track.track + 1, durations[0], default_flags)
-    out += struct.pack(">I4sIQ", 20, b"tfdt", 1 << 24, 0)
-    tfdt_at = len(out) - 8
-    trun_size = 20 + len(first) + 4 * len(columns) * len(samples)
-    out += struct.pack(">I4sIIi", trun_size, b"trun", 1 << 24 | trun_flags, len(samples), 0)
-    data_offset_at = len(out) - 4
-    out += first
-    fields = [field for row in zip(*columns, strict=True) for field in row]
-    out += struct.pack(f">{len(fields)}I", *fields)
-    struct.pack_into(">I4s", out, 0, len(out), b"traf")
-    return out, tfdt_at, data_offset_at
-
-
-def _signed(offset: int) -> int:
-    """A composition offset as the 32 bits that store it."""
-    return max(-(1 << 31), min(offset, (1 << 31) - 1)) & 0xFFFF_FFFF
+def _columns(track: TrackSamples) -> Columns:
+    return Columns(
+        track.track + 1,
+        [len(sample.data) for sample in track.samples],
+        [sample.duration for sample in track.samples],
+        [sample.pts - sample.dts for sample in track.samples],
+        [sample.key for sample in track.samples],
+    )

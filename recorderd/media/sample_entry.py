@@ -30,9 +30,9 @@ def sample_entry(track: TrackFormat, *, in_band: bool = True) -> bytes:
         case Codec.OPUS:
             return _audio(b"Opus", track, box(b"dOps", track.config))
         case Codec.PCMU:
-            return _audio(b"ulaw", track)
+            return _audio(b"ulaw", track, _chan(track.channels))
         case Codec.PCMA:
-            return _audio(b"alaw", track)
+            return _audio(b"alaw", track, _chan(track.channels))
         case Codec.G726:
             return _audio(b"g726", track)
         case Codec.ONVIF_METADATA:
@@ -68,6 +68,12 @@ def _audio(name: bytes, track: TrackFormat, *configuration: bytes) -> bytes:
         name, bytes(6), u16(1), bytes(8), u16(track.channels or 2), u16(track.bits_per_sample or 16), bytes(4), u32(rate),
         *configuration,
     )  # fmt: skip
+
+
+def _chan(channels: int) -> bytes:
+    """QuickTime's channel layout: mono or stereo, else unknown. Without it FFmpeg warns that it guesses."""
+    tag = {1: 100 << 16 | 1, 2: 101 << 16 | 2}.get(channels, 0xFFFF << 16 | channels)
+    return full_box(b"chan", 0, 0, u32(tag), u32(0), u32(0))
 
 
 def _esds(object_type: int, stream_type: int, specific: bytes) -> bytes:

@@ -62,17 +62,28 @@ def ffmpeg_decode(path: Path, *options: str) -> int:
     return int(frames[-1]) if frames else 0
 
 
-def qtdemux(path: Path, pad: str = "video_0", parser: str = "identity") -> list[tuple[int, int]]:
-    """(pts, duration) in ns of each buffer that GStreamer's qtdemux puts out on `pad`. Fails on errors and warnings."""
+def qtdemux(path: Path, pad: str = "video_0", decode: str = "") -> list[tuple[int, int]]:
+    """(running time, duration) in ns of each buffer that GStreamer's qtdemux puts out on `pad`, or of each that comes out of the elements
+    in `decode`. Running time is when a sink would show it: segments, which edit lists become, are taken into account.
+
+    Fails on errors and warnings.
+    """
+    elements = [part for name in decode.split() for part in (name, "!")]
     done = run(
-        "gst-launch-1.0", "-v", "filesrc", f"location={path}", "!", "qtdemux", "name=d", f"d.{pad}", "!", "queue", "!", parser,
-        "!", "fakesink", "silent=false", "sync=false",
+        "gst-launch-1.0", "-v", "filesrc", f"location={path}", "!", "qtdemux", "name=d", f"d.{pad}", "!", "queue", "!", *elements,
+        "fakesink", "silent=false", "sync=false",
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-2000:]
     assert not re.search(r"WARN|ERROR|CRITICAL", said), said[-2000:]
-    found = re.findall(r"fakesink0:sink\) \(\d+ bytes, dts: \S+, pts: (\S+), duration: (\S+),", said)
-    return [(_ns(pts), _ns(duration)) for pts, duration in found]
+    found, start, base = [], 0, 0
+    for line in done.stdout.splitlines():
+        if (segment := re.search(r"\(GstSegment\).*?start=\(guint64\)(\d+)", line)) is not None:
+            start = int(segment[1])
+            base = int(re.search(r"base=\(guint64\)(\d+)", line)[1])
+        elif (chain := re.search(r"sink\) \(\d+ bytes, dts: \S+, pts: (\S+), duration: (\S+),", line)) is not None:
+            found.append((_ns(chain[1]) - start + base, _ns(chain[2])))
+    return found
 
 
 def _ns(clock: str) -> int:
