@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from recorderd.media.sample_table import TrackTable, parse_fragment
-
 from recorderd.media.fragmenter import Cut, Fragmenter
 from recorderd.media.remux import Remux, Take
+from recorderd.media.sample_table import TrackTable, parse_fragment
 from recorderd.model.stream import AccessUnit, TrackFormat
 from tests.media import clips
 
