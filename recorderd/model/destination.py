@@ -7,7 +7,7 @@ import msgspec
 DESTINATION_TYPES = ("NFS", "CIFS", "CDMI", "FTP", "ObjectStorageS3", "ObjectStorageAzure")
 
 
-class Destination(msgspec.Struct, frozen=True, kw_only=True):
+class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token: str
     type: str
     storage_uri: str = ""

@@ -26,7 +26,7 @@ class CertificateValidation(enum.StrEnum):
     LIMITED = "limited"  # the chain is checked, the name is not
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True):
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera. `id` is the operator's or the VMS's; `uid` is the recorder's and never reused. Only `id` is mandatory."""
 
     id: str
@@ -49,3 +49,22 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def effective_port(self) -> int:
         return self.port or self.protocol.default_port
+
+
+class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client sets; None leaves it as it is (at creation: the default)."""
+
+    description: str | None = None
+    serial_number: str | None = None
+    address: str | None = None
+    protocol: DeviceProtocol | None = None
+    port: int | None = None
+    certificate_validation: CertificateValidation | None = None
+    ca_certificates: tuple[str, ...] | None = None
+    username: str | None = None
+    password: str | None = None
+    allow_basic: bool | None = None
+    events_enabled: bool | None = None
+    model: str | None = None
+    mac: str | None = None
+    poe_port: str | None = None

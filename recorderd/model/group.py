@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class RecordingGroup(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One group. It owns one recording, one receiver and one job, which carry out what it says."""
 
     id: str
@@ -19,3 +19,15 @@ class RecordingGroup(msgspec.Struct, frozen=True, kw_only=True):
     recording: str = ""  # tokens of what it owns
     receiver: str = ""
     job: str = ""
+
+
+class GroupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client sets; None leaves it as it is."""
+
+    nice_name: str | None = None
+    description: str | None = None
+    disk_id: str | None = None
+    retention_hours: int | None = None
+    stream_options: str | None = None
+    pre_duration_ms: int | None = None
+    post_duration_ms: int | None = None

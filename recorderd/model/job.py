@@ -21,14 +21,14 @@ class JobMode(enum.StrEnum):
     ACTIVE = "Active"
 
 
-class EventCondition(msgspec.Struct, frozen=True, kw_only=True):
+class EventCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One filter pair: a topic expression (core 9.6.3) and an optional filter on source items (core 9.4.4)."""
 
     topic: str
     source: str = ""
 
 
-class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Records while one of the conditions holds, and `before_ms` and `after_ms` around it."""
 
     conditions: tuple[EventCondition, ...]
@@ -36,20 +36,20 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     after_ms: int = 0
 
 
-class JobTrack(msgspec.Struct, frozen=True, kw_only=True):
+class JobTrack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`source_tag` tells tracks of one type apart within a stream: "video", "audio", "metadata", or with a number from 1, "video2"."""
 
     destination: str
     source_tag: str = ""
 
 
-class JobSource(msgspec.Struct, frozen=True, kw_only=True):
+class JobSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token: str  # of a receiver
     type: str = RECEIVER_SOURCE
     tracks: tuple[JobTrack, ...] = ()
 
 
-class JobConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+class JobConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:RecordingJobConfiguration as the recorder holds it: every source has a token."""
 
     recording: str  # token
@@ -60,7 +60,7 @@ class JobConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[JobSource, ...] = ()
 
 
-class RecordingJob(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job. `activation` grows with every change to Active: among equal priorities the latest wins (XSD of Priority)."""
 
     id: uuid.UUID
@@ -69,21 +69,41 @@ class RecordingJob(msgspec.Struct, frozen=True, kw_only=True):
     activation: int = 0
 
 
-class JobTrackState(msgspec.Struct, frozen=True, kw_only=True):
+class SourceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """tt:RecordingJobSource as a client sends it. No tracks: all tracks of the recording."""
+
+    token: str = ""
+    type: str = RECEIVER_SOURCE
+    auto_create_receiver: bool = False
+    tracks: tuple[JobTrack, ...] = ()
+
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """tt:RecordingJobConfiguration as a client sends it."""
+
+    recording: str
+    mode: str = JobMode.IDLE.value
+    priority: int = 0
+    schedule: str = ""
+    event_filter: EventFilter | None = None
+    sources: tuple[SourceRequest, ...] = ()
+
+
+class JobTrackState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source_tag: str
     destination: str
     state: RecordingState
     error: str = ""
 
 
-class JobSourceState(msgspec.Struct, frozen=True, kw_only=True):
+class JobSourceState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token: str
     type: str
     state: RecordingState
     tracks: tuple[JobTrackState, ...]
 
 
-class JobState(msgspec.Struct, frozen=True, kw_only=True):
+class JobState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:RecordingJobStateInformation."""
 
     recording: str

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from recorderd.model.causes import GapCause
 from recorderd.model.stream import AccessUnit, SenderReport, TrackFormat
-from recorderd.model.timeline import RunCause, Trust
+from recorderd.model.timeline import Lock, RunCause, Trust
 
 
 class Clock(Protocol):
@@ -251,6 +251,78 @@ class MediaStore(Protocol):
 
     def before_tick(self, feeder: Callable[[int], None]) -> None:
         """`feeder(now_ns)` is called on the loop at the start of every commit tick, to append what is due."""
+
+
+# --- stored media, as configuration and clients deal with it --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a recording may and must keep; 0: no such rule."""
+
+    maximum_ns: int = 0
+    minimum_ns: int = 0
+    quota_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedMedia:
+    """What a deletion did: nothing of it can be read any more. `partial_bytes` keep their place until recycled (format.md, section 13)."""
+
+    tracks: int  # that lost something
+    freed_bytes: int
+    partial_bytes: int
+
+
+class MediaLocked(Exception):
+    """Locked data cannot be deleted; `locks` are the ids of the locks that keep it."""
+
+    def __init__(self, locks: tuple[int, ...]) -> None:
+        super().__init__(f"kept by lock {', '.join(map(str, locks))}")
+        self.locks = locks
+
+
+class LockRefused(Exception):
+    """The lock would leave too little to record into; the text has the figures."""
+
+
+class MediaArchive(Protocol):
+    """What is stored: implemented by the ring. Times are wall, nanoseconds since 1970. Raises `StoreUnavailable` without a disk."""
+
+    async def delete(
+        self,
+        recording: uuid.UUID,
+        *,
+        track: uuid.UUID | None = None,
+        run: int | None = None,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> DeletedMedia:
+        """Durable when it returns. Unknown ids delete nothing. Raises `MediaLocked`."""
+
+    async def lock(
+        self,
+        recording: uuid.UUID,
+        start_ns: int,
+        stop_ns: int,
+        owner: str,
+        reason: str,
+        tracks: Sequence[uuid.UUID] = (),
+    ) -> Lock:
+        """Durable when it returns. Raises `LockRefused`."""
+
+    async def unlock(self, lock: int) -> bool:
+        """False: there is no such lock."""
+
+    def locks(self) -> Sequence[Lock]: ...
+
+    def locked(self, recording: uuid.UUID, track: uuid.UUID | None = None) -> tuple[int, ...]:
+        """Ids of the locks that a deletion of it would meet."""
+
+    def set_retention(self, recording: uuid.UUID, retention: Retention) -> None: ...
+
+    def on_vanished(self, listener: Callable[[uuid.UUID, uuid.UUID, int, int], None]) -> None:
+        """`listener(recording, track, start_ns, stop_ns)` for all media that can no longer be read, whatever the reason."""
 
 
 # --- power, network --------------------------------------------------------------------------------------

@@ -20,9 +20,8 @@ class ReceiverState(enum.StrEnum):
     CONNECTED = "Connected"
 
 
-class StreamType(enum.StrEnum):
-    UNICAST = "RTP-Unicast"
-    MULTICAST = "RTP-Multicast"
+UNICAST = "RTP-Unicast"
+MULTICAST = "RTP-Multicast"
 
 
 class TransportProtocol(enum.StrEnum):
@@ -32,28 +31,33 @@ class TransportProtocol(enum.StrEnum):
     HTTP = "HTTP"
 
 
-class StreamSetup(msgspec.Struct, frozen=True, kw_only=True):
+class StreamSetup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:StreamSetup: stream type, transport, and the transport it is tunnelled in, if any."""
 
-    stream: StreamType = StreamType.UNICAST
+    stream: str = UNICAST
     protocol: TransportProtocol = TransportProtocol.RTSP
     tunnel: TransportProtocol | None = None
 
 
-class ReceiverConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+class StreamOption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    value: str
+
+
+class ReceiverConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ConfigureReceiver sets. `options` are appended to the URI's query verbatim and in order."""
 
     mode: ReceiverMode = ReceiverMode.AUTO_CONNECT
     media_uri: str = ""  # without userinfo
     setup: StreamSetup = StreamSetup()
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[StreamOption, ...] = ()
     device: str = ""  # the device whose credentials are used; empty: the device with the URI's address
     audio: bool = True  # fetch audio where the stream has it
     video: bool = True
     metadata: bool = True
 
 
-class Receiver(msgspec.Struct, frozen=True, kw_only=True):
+class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A receiver. `auto_created` ones are deleted with the last job that uses them (5.1)."""
 
     id: uuid.UUID

@@ -35,7 +35,7 @@ class EncryptionMode(enum.StrEnum):
     CBCS = "CBCS"
 
 
-class EncryptionEntry(msgspec.Struct, frozen=True, kw_only=True):
+class EncryptionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:RecordingEncryption without its Key, which is write-only and kept as a secret under the entry's `kid`."""
 
     mode: EncryptionMode
@@ -43,7 +43,7 @@ class EncryptionEntry(msgspec.Struct, frozen=True, kw_only=True):
     tracks: tuple[str, ...] = ()  # empty: all
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:RecordingTargetConfiguration: where segments go besides the ring. Stored; uploading is a later step."""
 
     storage: str  # token of a storage destination
@@ -55,7 +55,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     encryption: tuple[EncryptionEntry, ...] = ()
 
 
-class SourceInformation(msgspec.Struct, frozen=True, kw_only=True):
+class SourceInformation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:RecordingSourceInformation: stored and returned, not used."""
 
     source_id: str = ""
@@ -65,7 +65,7 @@ class SourceInformation(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
 
 
-class RecordingConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tt:RecordingConfiguration, and what the ring can do beyond it."""
 
     source: SourceInformation = SourceInformation()
@@ -76,12 +76,12 @@ class RecordingConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     target: Target | None = None
 
 
-class TrackConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+class TrackConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     type: TrackType
     description: str = ""
 
 
-class Track(msgspec.Struct, frozen=True, kw_only=True):
+class Track(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A track. `encoding` is the codec of the data it holds, empty while it holds none: all data of a track has one encoding (5.1)."""
 
     id: uuid.UUID
@@ -90,7 +90,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     encoding: str = ""
 
 
-class Recording(msgspec.Struct, frozen=True, kw_only=True):
+class Recording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A container of tracks. `id` is never reused; `token` is its name outside."""
 
     id: uuid.UUID

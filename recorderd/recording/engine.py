@@ -102,7 +102,6 @@ class Engine:
             recordings.update(
                 r.job.configuration.recording for r in self._runtimes.values() if r.job.configuration.schedule
             )
-        self.sources.update(sorted(receivers & self._receivers.keys()))
         self._evaluate(recordings, receivers)
         for token in receivers - self._receivers.keys():
             self.publisher.forget_receiver(token)
@@ -296,3 +295,8 @@ class Engine:
 
     def runtime(self, job: str) -> JobRuntime | None:
         return self._runtimes.get(job)
+
+    def stop(self) -> None:
+        """Ends all runs, so that their last data is appended before the ring's last commit."""
+        for runtime in self._runtimes.values():
+            self.recorder.stop(runtime)

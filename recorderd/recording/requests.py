@@ -83,7 +83,7 @@ def stream_request(
         name=device.id if device is not None else receiver.token,
         uri=uri,
         transport=transport_of(configuration, device),
-        options=configuration.options,
+        options=tuple((o.name, o.value) for o in configuration.options),
         want_video=configuration.video,
         want_audio=configuration.audio,
         want_metadata=configuration.metadata or want_metadata,
@@ -99,3 +99,10 @@ def stream_request(
         allow_basic=device.allow_basic,
         verify_certificate=device.certificate_validation is not CertificateValidation.OFF,
     )
+
+
+def with_host(uri: str, address: str) -> str:
+    """The same URI at another address; the port stays."""
+    parts = urlsplit(uri)
+    host = f"[{address}]" if ":" in address else address
+    return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}" if parts.port is not None else host))

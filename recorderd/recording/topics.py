@@ -37,6 +37,8 @@ OPERATION_STATUS = "tns1:Monitoring/AsynchronousOperationStatus"
 UNIVERSAL_MOTION = "tns1:RuleEngine/tnsaxis:UniversalMotionDetection"
 STORAGE_RECORDING = "tnsaxis:Storage/Recording"
 
+CALENDAR_ITEM = {SCHEDULE_CHANGED: "ScheduleToken", SPECIAL_DAYS_CHANGED: "SpecialDaysToken"}
+
 _json = msgspec.json.Encoder()
 
 

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import (
     Anchor,
+    DeletedMedia,
     DurableSink,
     Event,
     FragmentBody,
+    LockRefused,
+    MediaLocked,
+    Retention,
     StoreUnavailable,
     StreamRequest,
     StreamSession,
@@ -19,7 +23,7 @@ from recorderd.model.ports import (
     WriterSpec,
 )
 from recorderd.model.stream import AccessUnit, Codec, MediaKind, SenderReport, TrackFormat
-from recorderd.model.timeline import RunCause
+from recorderd.model.timeline import Lock, RunCause
 from tests.simulated_time import FakeClock
 
 VIDEO = TrackFormat(Codec.H264, 90_000, config=b"avcc", width=640, height=360, frame_rate=10.0)
@@ -301,3 +305,69 @@ class Ears:
 
     def of(self, topic: str) -> list[Event]:
         return [e for e in self.events if e.topic == topic]
+
+
+@dataclass
+class FakeArchive:
+    """Implements `ports.MediaArchive` over nothing: remembers what it is asked."""
+
+    missing: StoreUnavailable | None = None
+    deleted: list[tuple[uuid.UUID, uuid.UUID | None, int | None, int | None, int | None]] = field(default_factory=list)
+    held: list[Lock] = field(default_factory=list)
+    retention: dict[uuid.UUID, Retention] = field(default_factory=dict)
+    listeners: list[Callable[[uuid.UUID, uuid.UUID, int, int], None]] = field(default_factory=list)
+    full: bool = False
+
+    async def delete(
+        self,
+        recording: uuid.UUID,
+        *,
+        track: uuid.UUID | None = None,
+        run: int | None = None,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> DeletedMedia:
+        if self.missing is not None:
+            raise self.missing
+        if locks := self.locked(recording, track):
+            raise MediaLocked(locks)
+        self.deleted.append((recording, track, run, start_ns, stop_ns))
+        for listener in self.listeners:
+            listener(recording, track or uuid.UUID(int=0), start_ns or 0, stop_ns or 10**18)
+        return DeletedMedia(1, 4096, 0)
+
+    async def lock(
+        self,
+        recording: uuid.UUID,
+        start_ns: int,
+        stop_ns: int,
+        owner: str,
+        reason: str,
+        tracks: Sequence[uuid.UUID] = (),
+    ) -> Lock:
+        if self.full:
+            raise LockRefused("the lock needs 12 slots, 3 can be spared")
+        lock = Lock(len(self.held) + 1, recording, start_ns, stop_ns, owner, reason, tuple(tracks))
+        self.held.append(lock)
+        return lock
+
+    async def unlock(self, lock: int) -> bool:
+        before = len(self.held)
+        self.held = [held for held in self.held if held.id != lock]
+        return len(self.held) < before
+
+    def locks(self) -> Sequence[Lock]:
+        return list(self.held)
+
+    def locked(self, recording: uuid.UUID, track: uuid.UUID | None = None) -> tuple[int, ...]:
+        if self.missing is not None:
+            raise self.missing
+        return tuple(
+            h.id for h in self.held if h.recording == recording and (not h.tracks or track is None or track in h.tracks)
+        )
+
+    def set_retention(self, recording: uuid.UUID, retention: Retention) -> None:
+        self.retention[recording] = retention
+
+    def on_vanished(self, listener: Callable[[uuid.UUID, uuid.UUID, int, int], None]) -> None:
+        self.listeners.append(listener)

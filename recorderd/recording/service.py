@@ -1,0 +1,394 @@
+"""`RecordingService`: everything that can be asked of recordings, jobs, receivers, devices, schedules and groups.
+
+The faces (Varlink now, SOAP and VAPIX later) call this and nothing below it. Every change is durable when its call returns; every refusal
+is a `model.faults.Fault`. All methods run on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from recorderd.events.broker import Broker
+from recorderd.model.destination import Destination
+from recorderd.model.device import Device, DeviceSettings
+from recorderd.model.faults import NoRecordingJob
+from recorderd.model.group import GroupSettings, RecordingGroup
+from recorderd.model.job import EventFilter, JobRequest, JobState, RecordingJob
+from recorderd.model.limits import Limits
+from recorderd.model.objects import Change, Draft, Objects
+from recorderd.model.ports import Clock, MediaArchive, MediaStore, Retention, StreamSource
+from recorderd.model.receiver import Receiver, ReceiverConfiguration
+from recorderd.model.recording import Recording, RecordingConfiguration, Track, TrackConfiguration
+from recorderd.model.schedule import Schedule, SpecialDayGroup
+from recorderd.recording import announce
+from recorderd.recording.engine import Engine
+from recorderd.recording.media import StoredMedia
+from recorderd.recording.operations import Operations
+from recorderd.recording.overrides import Overrides
+from recorderd.recording.rules import destinations, devices, groups, jobs, receivers, recordings, schedules
+from recorderd.recording.timetable import Timetable
+from recorderd.recording.transactions import StateStore, Transactions
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Rule = Callable[[Draft], T]
+
+MAX_SLEEP_S = 1.0  # between looks at the wall clock, which may step
+
+
+class RecordingService:
+    """`store`, `archive` and `source` are the neighbours' (`model.ports`); `time_zone` is the recorder's, an IANA name."""
+
+    def __init__(
+        self,
+        *,
+        state: StateStore,
+        store: MediaStore,
+        archive: MediaArchive,
+        source: StreamSource,
+        broker: Broker,
+        clock: Clock,
+        metadata: Callable[[uuid.UUID, str, bytes, int], None],
+        camera_lost: Callable[[str], None],
+        limits: Limits | None = None,
+        time_zone: str = "UTC",
+        tick_ns: int = 1_000_000_000,
+        media_ram_bytes: int = 512 << 20,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.objects = state.load()
+        self.broker = broker
+        self._clock = clock
+        self._metadata = metadata
+        self._camera_lost = camera_lost
+        self.timetable = Timetable(objects=self.objects, clock=clock, time_zone=time_zone)
+        self.engine = Engine(
+            objects=self.objects,
+            store=store,
+            source=source,
+            events=broker,
+            clock=clock,
+            timetable=self.timetable,
+            password=lambda device: state.secret("device", device, "password") or "",
+            properties=broker.properties,
+            note_encoding=self._note_encoding,
+            metadata=self._take_metadata,
+            camera_lost=self._take_camera_lost,
+            tick_ns=tick_ns,
+            media_ram_bytes=media_ram_bytes,
+        )
+        self._transactions = Transactions(objects=self.objects, state=state, applied=self._applied)
+        self._overrides = Overrides(clock=clock)
+        self.media = StoredMedia(archive=archive, broker=broker, objects=self.objects)
+        self.operations = Operations(broker=broker, limits=self.limits)
+        self._encodings: dict[tuple[str, str], str] = {}
+        self._wake = asyncio.Event()
+        self._archive = archive
+        broker.listen(self.engine.take_event)
+        store.before_tick(self.engine.tick)
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Starts what is configured and keeps it in step with clocks, events and schedules until cancelled; then ends all runs."""
+        for recording in self._read().recordings:
+            self._set_retention(recording)
+        self.engine.start()
+        try:
+            while True:
+                self._wake.clear()
+                await self._store_encodings()
+                self.engine.advance()
+                self._overrides.expire()
+                await self._sleep()
+        finally:
+            self.engine.stop()
+
+    async def _sleep(self) -> None:
+        """Until something is due, at most a second: only looking shows that the wall clock has stepped."""
+        deadline = self.engine.next_deadline_ns()
+        seconds = MAX_SLEEP_S
+        if deadline is not None:
+            seconds = min(seconds, max(0.0, (deadline - self._clock.boottime_ns()) / 1e9))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _applied(self, before: Objects, change: Change) -> None:
+        for token in change.touched("recording"):
+            self._overrides.remove(token)
+            recording = self._read().recordings.get(token)
+            if recording is not None:
+                self._set_retention(recording)
+        self.engine.apply(change)
+        for event in announce.events_of(before, self.objects, change):
+            self.broker.publish(event)
+        self._wake.set()
+
+    def _set_retention(self, recording: Recording) -> None:
+        configuration = recording.configuration
+        self._archive.set_retention(
+            recording.id,
+            Retention(
+                configuration.maximum_retention_ms * 1_000_000,
+                configuration.minimum_retention_ms * 1_000_000,
+                configuration.quota_bytes,
+            ),
+        )
+
+    def _note_encoding(self, recording: str, track: str, encoding: str) -> None:
+        """The first data of a track: stored by `run`, because the recorder cannot wait for the state file."""
+        self._encodings[recording, track] = encoding
+        self._wake.set()
+
+    async def _store_encodings(self) -> None:
+        while self._encodings:
+            (recording, track), encoding = self._encodings.popitem()
+
+            def note(draft: Draft, recording: str = recording, track: str = track, encoding: str = encoding) -> None:
+                held = draft.recordings.get(recording)
+                if held is not None and (old := held.track(track)) is not None and not old.encoding:
+                    recordings.note_encoding(draft, recording, track, encoding)
+
+            await self._transactions.run(note)
+
+    def _take_metadata(self, receiver: uuid.UUID, document: bytes, arrival_ns: int) -> None:
+        stream = self.engine.sources.by_id.get(receiver)
+        device = self.engine.sources.devices.get(stream.token, "") if stream is not None else ""
+        self._metadata(receiver, device, document, arrival_ns)
+
+    def _take_camera_lost(self, receiver: uuid.UUID) -> None:
+        stream = self.engine.sources.by_id.get(receiver)
+        device = self.engine.sources.devices.get(stream.token, "") if stream is not None else ""
+        others = [s for s in self.engine.sources.streams.values() if s.session is not None]
+        if device and not any(self.engine.sources.devices.get(s.token) == device for s in others):
+            self._camera_lost(device)
+
+    def _read(self) -> Draft:
+        return self._transactions.read()
+
+    async def change(self, rule: Rule[T]) -> T:
+        """Several steps as one change: for short forms that create a device, a recording and a job at once."""
+        return await self._transactions.run(rule)
+
+    # --- devices -------------------------------------------------------------------------------------------
+
+    def list_devices(self) -> list[Device]:
+        return list(self._read().devices)
+
+    def get_device(self, device: str) -> Device:
+        return devices.get(self._read(), device)
+
+    async def create_device(self, device: str, settings: DeviceSettings) -> Device:
+        return await self.change(lambda d: devices.create(d, self.limits, device, settings))
+
+    async def update_device(self, device: str, settings: DeviceSettings) -> Device:
+        return await self.change(lambda d: devices.update(d, self.limits, device, settings))
+
+    async def replace_device(self, device: str, settings: DeviceSettings, until: str) -> Device:
+        return await self.change(lambda d: devices.replace_hardware(d, self.limits, device, settings, until))
+
+    async def delete_device(self, device: str) -> None:
+        await self.change(lambda d: devices.delete(d, device))
+        self._camera_lost(device)
+
+    # --- receivers -----------------------------------------------------------------------------------------
+
+    def list_receivers(self) -> list[Receiver]:
+        return list(self._read().receivers)
+
+    def get_receiver(self, token: str) -> Receiver:
+        return receivers.get(self._read(), token)
+
+    async def create_receiver(self, configuration: ReceiverConfiguration) -> Receiver:
+        return await self.change(lambda d: receivers.create(d, self.limits, configuration))
+
+    async def configure_receiver(self, token: str, configuration: ReceiverConfiguration) -> Receiver:
+        return await self.change(lambda d: receivers.configure(d, self.limits, token, configuration))
+
+    async def set_receiver_mode(self, token: str, mode: str) -> Receiver:
+        return await self.change(lambda d: receivers.set_mode(d, token, mode))
+
+    async def delete_receiver(self, token: str) -> None:
+        await self.change(lambda d: receivers.delete(d, token))
+
+    # --- recordings and tracks -----------------------------------------------------------------------------
+
+    def list_recordings(self) -> list[Recording]:
+        return list(self._read().recordings)
+
+    def get_recording(self, token: str) -> Recording:
+        return recordings.get(self._read(), token)
+
+    async def create_recording(
+        self, configuration: RecordingConfiguration, keys: dict[str, str] | None = None
+    ) -> Recording:
+        return await self.change(lambda d: recordings.create(d, self.limits, configuration, keys))
+
+    async def set_recording(
+        self, token: str, configuration: RecordingConfiguration, keys: dict[str, str] | None = None
+    ) -> Recording:
+        return await self.change(lambda d: recordings.configure(d, self.limits, token, configuration, keys))
+
+    async def delete_recording(self, token: str) -> None:
+        """Refused while data of it is locked; data that an export reads goes when the export has ended (5.21)."""
+        recording = recordings.get(self._read(), token)
+        self.media.refuse_locked(recording.id)
+        await self.change(lambda d: recordings.delete(d, token))
+        await self.operations.when_free(recording.id, lambda: self.media.delete(recording.id))
+
+    async def create_track(self, recording: str, configuration: TrackConfiguration) -> Track:
+        return await self.change(lambda d: recordings.create_track(d, self.limits, recording, configuration))
+
+    def get_track(self, recording: str, token: str) -> Track:
+        return recordings.get_track(self._read(), recording, token)
+
+    async def set_track(self, recording: str, token: str, configuration: TrackConfiguration) -> Track:
+        return await self.change(lambda d: recordings.configure_track(d, self.limits, recording, token, configuration))
+
+    async def delete_track(self, recording: str, token: str) -> None:
+        held = recordings.get(self._read(), recording)
+        track = recordings.get_track(self._read(), recording, token)
+        self.media.refuse_locked(held.id, track.id)
+        await self.change(lambda d: recordings.delete_track(d, recording, token))
+        await self.operations.when_free(held.id, lambda: self.media.delete(held.id, track=track.id))
+
+    def spare(self, recording: str) -> tuple[int, dict[str, int]]:
+        """GetRecordingOptions: spare jobs, and spare tracks by type."""
+        draft = self._read()
+        held = recordings.get(draft, recording)
+        tracks = {kind.value: recordings.spare_tracks(held, self.limits, kind) for kind in recordings.FIRST_TRACKS}
+        return jobs.spare(draft, self.limits, recording), tracks
+
+    def is_recording(self, recording: str) -> bool:
+        return self.engine.publisher.is_recording(recording)
+
+    def override_segment_duration(self, recording: str, duration_ms: int, expiration_ms: int) -> None:
+        recordings.get(self._read(), recording)
+        self._overrides.put(recording, duration_ms, expiration_ms, self.limits.override_ms)
+
+    def segment_override(self, recording: str) -> tuple[int, int] | None:
+        """(segment duration, remaining time), both in ms, while an override is in force."""
+        return self._overrides.get(recording)
+
+    # --- jobs ----------------------------------------------------------------------------------------------
+
+    def list_jobs(self) -> list[RecordingJob]:
+        return list(self._read().jobs)
+
+    def get_job(self, token: str) -> RecordingJob:
+        return jobs.get(self._read(), token)
+
+    async def create_job(self, request: JobRequest) -> RecordingJob:
+        return await self.change(lambda d: jobs.create(d, self.limits, request))
+
+    async def set_job(self, token: str, request: JobRequest) -> RecordingJob:
+        return await self.change(lambda d: jobs.configure(d, self.limits, token, request))
+
+    async def set_job_mode(self, token: str, mode: str) -> RecordingJob:
+        return await self.change(lambda d: jobs.set_mode(d, token, mode))
+
+    async def delete_job(self, token: str) -> None:
+        await self.change(lambda d: jobs.delete(d, token))
+
+    def job_state(self, token: str) -> JobState:
+        jobs.get(self._read(), token)
+        runtime = self.engine.runtime(token)
+        if runtime is not None:
+            self.engine.publisher.refresh(runtime)
+        state = self.engine.publisher.state(token)
+        if state is None:
+            raise NoRecordingJob(f"recording job {token!r} has not begun to work", argument="job", got=token)
+        return state
+
+    # --- schedules -----------------------------------------------------------------------------------------
+
+    def list_schedules(self) -> list[Schedule]:
+        return list(self._read().schedules)
+
+    def get_schedule(self, token: str) -> Schedule:
+        return schedules.get(self._read(), token)
+
+    async def create_schedule(self, schedule: Schedule) -> Schedule:
+        return await self.change(lambda d: schedules.create(d, self.limits, schedule))
+
+    async def modify_schedule(self, schedule: Schedule) -> Schedule:
+        return await self.change(lambda d: schedules.modify(d, self.limits, schedule))
+
+    async def set_schedule(self, schedule: Schedule) -> Schedule:
+        """Creates or replaces, under the client's token."""
+
+        def rule(draft: Draft) -> Schedule:
+            known = schedule.token in draft.schedules
+            return (schedules.modify if known else schedules.create)(draft, self.limits, schedule)
+
+        return await self.change(rule)
+
+    async def delete_schedule(self, token: str) -> None:
+        await self.change(lambda d: schedules.delete(d, token))
+
+    def list_special_days(self) -> list[SpecialDayGroup]:
+        return list(self._read().special_days)
+
+    def get_special_days(self, token: str) -> SpecialDayGroup:
+        return schedules.get_group(self._read(), token)
+
+    async def set_special_days(self, group: SpecialDayGroup) -> SpecialDayGroup:
+        def rule(draft: Draft) -> SpecialDayGroup:
+            known = group.token in draft.special_days
+            return (schedules.put_group if known else schedules.create_group)(draft, self.limits, group)
+
+        return await self.change(rule)
+
+    async def delete_special_days(self, token: str) -> None:
+        await self.change(lambda d: schedules.delete_group(d, token))
+
+    # --- groups and destinations ---------------------------------------------------------------------------
+
+    def list_groups(self) -> list[RecordingGroup]:
+        return list(self._read().groups)
+
+    def get_group(self, group: str) -> RecordingGroup:
+        return groups.get(self._read(), group)
+
+    async def create_group(self, group: str, settings: GroupSettings) -> RecordingGroup:
+        return await self.change(lambda d: groups.create(d, self.limits, group, settings))
+
+    async def update_group(self, group: str, settings: GroupSettings) -> RecordingGroup:
+        return await self.change(lambda d: groups.update(d, self.limits, group, settings))
+
+    async def set_group_active(self, group: str, active: bool, event_filter: EventFilter | None = None) -> RecordingJob:
+        return await self.change(lambda d: groups.set_active(d, group, active, event_filter))
+
+    async def delete_group(self, group: str) -> None:
+        recording = recordings.get(self._read(), groups.get(self._read(), group).recording)
+        self.media.refuse_locked(recording.id)
+        await self.change(lambda d: groups.delete(d, group))
+        await self.operations.when_free(recording.id, lambda: self.media.delete(recording.id))
+
+    def list_destinations(self) -> list[Destination]:
+        return list(self._read().destinations)
+
+    def get_destination(self, token: str) -> Destination:
+        return destinations.get(self._read(), token)
+
+    async def create_destination(self, destination: Destination, secrets: dict[str, str]) -> Destination:
+        return await self.change(lambda d: destinations.create(d, self.limits, destination, secrets))
+
+    async def set_destination(self, destination: Destination, secrets: dict[str, str]) -> Destination:
+        destinations.get(self._read(), destination.token)
+        return await self.change(lambda d: destinations.put(d, self.limits, destination, secrets))
+
+    async def delete_destination(self, token: str) -> None:
+        await self.change(lambda d: destinations.delete(d, token))
+
+    def receivers_of_job(self, token: str) -> Sequence[Receiver]:
+        """For a client that is about to configure what AutoCreateReceiver made."""
+        draft = self._read()
+        return [receivers.get(draft, s.token) for s in jobs.get(draft, token).configuration.sources]
