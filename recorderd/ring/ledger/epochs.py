@@ -146,6 +146,21 @@ class EpochTable:
         self._refresh()
         return self._jumps[~np.isin(self._jumps, np.array(self._boots.starts, np.int64))]
 
+    def offsets(self) -> tuple[Times, Times, npt.NDArray[np.bool_]]:
+        """(lowest, highest, known) per stretch of the boot table: wall minus ring time as far as trusted clocks showed it in that boot."""
+        self._refresh()
+        count = len(self._boots)
+        lowest = np.full(count, np.iinfo(np.int64).max, np.int64)
+        highest = np.full(count, np.iinfo(np.int64).min, np.int64)
+        trusted = np.flatnonzero(self._trust > Trust.NONE)
+        if trusted.size:
+            boot = np.searchsorted(np.array(self._boots.starts, np.int64), self._start[trusted], "right") - 1
+            offset = self._wall[trusted] - self._at[trusted]
+            np.minimum.at(lowest, boot, offset)
+            np.maximum.at(highest, boot, offset)
+        known = lowest <= highest
+        return np.where(known, lowest, 0), np.where(known, highest, 0), known
+
     def pieces(self, wall_from_ns: int, wall_to_ns: int) -> list[Piece]:
         """The stretches of ring time whose wall time lies in [from, to), ascending; more than one when the clock stepped back.
 

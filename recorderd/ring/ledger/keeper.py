@@ -178,7 +178,6 @@ class Keeper:
             self._book.do(items.EntryPut(dead))
             if entry.kind is Kind.RECORDING:
                 self._rules.pop(entry.id, None)
-                self._book.tables.runs.forget_recording(entry.index)
 
     def set_rule(self, recording: uuid.UUID, rule: Rule) -> None:
         """What the recording may and must keep from now on; configuration, not stored here."""

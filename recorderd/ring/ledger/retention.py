@@ -3,6 +3,7 @@
 A recording's oldest media goes when it is older than its maximum, or when the recording holds more slots than its quota; its minimum
 keeps slots from being recycled for others. Age is judged with care, because a wrong clock must not delete evidence:
 
+- within a boot only boot time counts, so no step of the clock makes media of this boot older than it is;
 - true time never runs backwards along ring time, so a date that lies before that of older media is taken to be at least that late;
 - dates in the future and dates of boots whose clock was never set count as those of the next media that is dated well;
 - while the clock is not trusted now, only boot time summed over the known boots proves that media is too old.
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recorderd.model.timeline import Trust
 from recorderd.ring.border import SlotRef
 from recorderd.ring.ledger.boots import BootTable
 from recorderd.ring.ledger.intervals import Times
@@ -37,41 +37,44 @@ def floor_due(tables: Tables, track: int, maximum_ns: int, now_ring_ns: int) -> 
     table = tables.spans.get(track)
     if table is None or not len(table):
         return floor
-    now_trusted = int(tables.epochs.trust_at(now_ring_ns)) > Trust.NONE
-    if not now_trusted:
-        return floor
-    now = tables.epochs.wall(now_ring_ns)
     ends = table.table.reach()
-    expired = np.flatnonzero(_dates(tables, ends, now) <= now - maximum_ns)
+    dates = _dates(tables, ends, now_ring_ns)
+    if dates is None:
+        return floor
+    date_now, date, offset = dates
+    expired = np.flatnonzero(date <= date_now - maximum_ns)
     if len(expired):
         floor = max(floor, int(ends[expired[-1]]))
     at = int(expired[-1]) + 1 if len(expired) else 0
-    if at < len(ends):
-        floor = max(floor, _inside(tables, int(table.rows["from"][at]), int(ends[at]), now, maximum_ns))
+    if at < len(ends) and int(date[at]) == int(ends[at]) + int(
+        offset[at]
+    ):  # dated by its own boot: the part that is too old goes
+        cutoff = date_now - maximum_ns - int(offset[at])
+        if cutoff > int(table.rows["from"][at]):
+            floor = max(floor, min(cutoff, int(ends[at])))
     return floor
 
 
-def _dates(tables: Tables, ends: Times, now: int) -> Times:
-    """For each end of media, ascending in ring time, the latest date it can have had."""
-    dates = tables.epochs.to_wall(ends - 1) + 1
-    sound = (tables.epochs.trust_at(ends - 1) > Trust.NONE) & (dates <= now)
+def _dates(tables: Tables, ends: Times, now_ring_ns: int) -> tuple[int, Times, Times] | None:
+    """(now, latest date each end can have had, its boot's offset) for ends ascending in ring time; None while the clock is not trusted.
+
+    Within a boot time passes as its clock counts, whatever steps the wall clock made; of the offsets that trusted clocks showed in a boot
+    the one counts that makes media younger.
+    """
+    lowest, highest, known = tables.epochs.offsets()
+    current = tables.boots.stretch_at(now_ring_ns)
+    if not known[current]:
+        return None
+    offset = highest
+    offset[current] = lowest[current]
+    now = now_ring_ns + int(lowest[current])
+    boot = np.maximum(np.searchsorted(np.array(tables.boots.starts, np.int64), ends - 1, "right") - 1, 0)
+    dates = ends + offset[boot]
+    sound = known[boot] & (dates <= now)
     latest = np.maximum.accumulate(np.where(sound, dates, np.iinfo(np.int64).min))
     following = np.where(sound, np.arange(len(ends)), len(ends))
     following = np.minimum.accumulate(following[::-1])[::-1]
-    bounded = np.append(latest, now)[following]
-    result: Times = np.where(sound, latest, bounded)
-    return result
-
-
-def _inside(tables: Tables, start: int, stop: int, now: int, maximum_ns: int) -> int:
-    """Up to where a span that has not expired wholly has expired; 0 when its beginning has not, or is not dated well."""
-    begins = tables.epochs.wall(start)
-    cutoff = now - maximum_ns
-    if begins >= cutoff or int(tables.epochs.trust_at(start)) <= Trust.NONE:
-        return 0
-    first = tables.epochs.pieces(begins, cutoff)
-    reached = [min(p.stop_ns, stop) for p in first if p.start_ns <= start < p.stop_ns]
-    return max(reached, default=0)
+    return now, np.where(sound, latest, np.append(latest, now)[following]), offset[boot]
 
 
 def proven_before(boots: BootTable, now_ring_ns: int, duration_ns: int) -> int:

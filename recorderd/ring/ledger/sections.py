@@ -16,17 +16,17 @@ BOOTS, EPOCHS, CATALOGUE, RUNS, SLOTS, SPANS, GAPS, LOCKS, TOMBSTONES, FLOORS, C
 
 _TRACK_SPANS = struct.Struct("<II")  # track, rows
 _TRACK_GAPS = struct.Struct("<IIqB3x")  # track, rows, start of the open gap or -1, its cause
-_FLOOR = struct.Struct("<Iq")
+_FLOOR = struct.Struct("<Iqq")  # track, floor, horizon
 _COUNTERS = struct.Struct("<qqq")  # next lock, next tombstone, merged rows
 _LENGTH = struct.Struct("<BH")
 
 
 def dump(tables: Tables) -> dict[int, bytes]:
     """The whole state; `load` of it gives tables that behave alike."""
-    spans = b"".join(_TRACK_SPANS.pack(t, len(s)) + s.table.dump() for t, s in tables.spans.items() if len(s))
+    spans = b"".join(_TRACK_SPANS.pack(t, len(s)) + s.table.dump() for t, s in sorted(tables.spans.items()) if len(s))
     gaps = b"".join(
         _TRACK_GAPS.pack(t, len(g), -1 if g.open_from_ns is None else g.open_from_ns, g.open_cause) + g.table.dump()
-        for t, g in tables.gaps.items()
+        for t, g in sorted(tables.gaps.items())
     )
     return {
         BOOTS: tables.boots.dump(),
@@ -38,7 +38,10 @@ def dump(tables: Tables) -> dict[int, bytes]:
         GAPS: gaps,
         LOCKS: _dump_records(list(tables.locks.values())),
         TOMBSTONES: _dump_records(list(tables.tombstones.records.values())),
-        FLOORS: b"".join(_FLOOR.pack(track, floor) for track, floor in tables.floors.items()),
+        FLOORS: b"".join(
+            _FLOOR.pack(track, tables.floors.get(track, 0), tables.horizons.get(track, 0))
+            for track in sorted(tables.floors.keys() | tables.horizons.keys())
+        ),
         COUNTERS: _COUNTERS.pack(tables.next_lock, tables.tombstones.next_id, tables.merged_rows),
     }
 
@@ -85,9 +88,12 @@ def _load(tables: Tables, sections: Mapping[int, bytes]) -> None:
                 tables.tombstones.put(record, tables.ring_ranges(record.pieces))
             case _:
                 raise ValueError("ledger checkpoint: neither lock nor tombstone")
-    for track, floor in _FLOOR.iter_unpack(sections.get(FLOORS, b"")):
+    for track, floor, horizon in _FLOOR.iter_unpack(sections.get(FLOORS, b"")):
         _check_track(tables, track)
-        tables.floors[track] = floor
+        if floor:
+            tables.floors[track] = floor
+        if horizon:
+            tables.horizons[track] = horizon
     if COUNTERS in sections:
         tables.next_lock, tables.tombstones.next_id, tables.merged_rows = _COUNTERS.unpack(sections[COUNTERS])
 

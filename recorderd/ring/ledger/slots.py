@@ -48,7 +48,7 @@ class SlotTable:
     def gone(self, slot: int, generation: int) -> None:
         row = self._row(slot)
         if row["used"] and row["generation"] == generation:
-            row["used"] = 0
+            self._rows[slot] = np.zeros((), SLOT)
 
     def holds(self, slot: int, generation: int) -> bool:
         if not 0 <= slot < len(self._rows):

@@ -7,6 +7,7 @@ Deleted and expired stretches are cut out of the rows themselves: what no row co
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +75,8 @@ class SpanTable:
     def rows(self) -> Rows:
         return self.table.rows
 
-    def grow(self, new: Grown, gaps: GapTable) -> None:
-        """Adds a fragment: to the row it continues, or as a new one when a gap, a run or a slot lies between."""
+    def grow(self, new: Grown, gaps: GapTable, buried: Callable[[int, int], bool]) -> None:
+        """Adds a fragment: to the row it continues, or as a new one when a gap, a run, a slot or something `buried` lies between."""
         if new.to_ns <= new.from_ns:
             return
         self._recent.append((new.slot, new.generation, new.fragment, new.to_ns))
@@ -89,7 +90,10 @@ class SpanTable:
                 return  # heard already: journal and checkpoint may both tell it
             distance = new.from_ns - int(row["to"])
             joins = row["run"] == new.run and -TOUCH_NS <= distance <= TOUCH_NS and new.fragment + 1 >= end
-            if joins and not (distance > 0 and gaps.between(int(row["to"]), new.from_ns)):
+            if (int(row["flags"]) | new.flags) & CUT:
+                joins = False  # between the two lies what was deleted
+            between = (int(row["to"]), new.from_ns)
+            if joins and not (distance > 0 and (gaps.between(*between) or buried(*between))):
                 row["to"] = max(int(row["to"]), new.to_ns)
                 row["count"] = new.fragment + 1 - int(row["first"])
                 row["keys"] = int(row["keys"]) + new.keys

@@ -13,7 +13,7 @@ from recorderd.model.causes import GapCause
 from recorderd.ring.ledger import gaps as gap_rows
 from recorderd.ring.ledger import items, spans
 from recorderd.ring.ledger.boots import MAX_RING_NS, BootTable, UnknownBoot
-from recorderd.ring.ledger.catalogue import Catalogue
+from recorderd.ring.ledger.catalogue import Catalogue, Entry
 from recorderd.ring.ledger.epochs import EpochPoint, EpochTable
 from recorderd.ring.ledger.gaps import GapTable
 from recorderd.ring.ledger.items import NO_TRACK, Moment, Range
@@ -48,7 +48,8 @@ class Tables:
         self.gaps: dict[int, GapTable] = {}
         self.locks: dict[int, items.LockPut] = {}
         self.next_lock = 1
-        self.floors: dict[int, int] = {}
+        self.floors: dict[int, int] = {}  # by track: what lies below has expired
+        self.horizons: dict[int, int] = {}  # by track: media up to here was recycled, so a hole below is no gap
         self.vanished: list[Vanished] = []  # since the list was last taken
         self.merged_rows = 0  # rows given up at the bound
         self._max_table_bytes = max_table_bytes
@@ -112,7 +113,7 @@ class Tables:
             case items.GapNoted():
                 self._gap(record)
             case items.EntryPut():
-                self.catalogue.put(record.entry)
+                self._entry(record.entry)
             case items.BootSeen():
                 self._boot(record)
             case items.EpochNoted():
@@ -143,6 +144,13 @@ class Tables:
                 self._raise_floor(record)
             case items.Recovered():
                 self._recovered(record)
+
+    def _entry(self, entry: Entry) -> None:
+        self.catalogue.put(entry)
+        if entry.deleted:
+            for table in (self.spans, self.gaps, self.floors, self.horizons):
+                table.pop(entry.index, None)
+            self.runs.forget_recording(entry.index)
 
     def _boot(self, record: items.BootSeen) -> None:
         if self.boots.full():
@@ -178,7 +186,7 @@ class Tables:
                 record.priority,
                 flags,
             )
-            table.grow(grown, gaps)
+            table.grow(grown, gaps, lambda a, b: self.tombstones.between(entry.parent, a, b))
         gaps.data(start, stop, spans.TOUCH_NS)
         self._bounded()
 
@@ -242,6 +250,7 @@ class Tables:
             table = self.spans.get(entry.index)
             if table is not None:
                 for start, stop in table.vanish(record.slot, record.generation):
+                    self.horizons[entry.index] = max(stop, self.horizons.get(entry.index, 0))
                     self.vanished.append(Vanished(recording, entry.index, start, stop))
         self.slots.gone(record.slot, record.generation)
         self._forget(recording)
@@ -293,6 +302,11 @@ class Tables:
             if bool((rows["to"] > start).any()):
                 return True
         return False
+
+    def not_due(self, recording: int, track: int) -> Ranges:
+        """Where a track has nothing because it was recycled, expired or deleted: no gap, whatever runs there were."""
+        below = max(self.floors.get(track, 0), self.horizons.get(track, 0))
+        return union([(0, below), *self.tombstones.dead(recording, track, 0)])
 
     def _raise_floor(self, record: items.FloorRaised) -> None:
         floor = self.ring(record.at)

@@ -16,6 +16,7 @@ from recorderd.model.timeline import Bar, Trust
 from recorderd.ring.ledger import spans
 from recorderd.ring.ledger.gaps import GAP
 from recorderd.ring.ledger.intervals import Intervals, Times, covering, flatten, join, split_at, subtract
+from recorderd.ring.ledger.ranges import Ranges, intersect
 from recorderd.ring.ledger.rows import Rows
 from recorderd.ring.ledger.tables import Tables
 
@@ -148,6 +149,7 @@ def _recorded(tables: Tables, recording: int, track: int | None, wall_from_ns: i
     rows = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, spans.SPAN)])
     if not len(rows):
         return np.zeros(0, BAR)
+    rows = _strung_together(rows)
     wall, ring = in_wall_time(tables, rows["from"], rows["to"], wall_from_ns, wall_to_ns)
     if not len(wall):
         return np.zeros(0, BAR)
@@ -168,6 +170,22 @@ def _recorded(tables: Tables, recording: int, track: int | None, wall_from_ns: i
     found["trust"] = tables.epochs.trust_at(ring.start[won.row[first]])
     found["flags"] = np.bitwise_or.reduceat(rows["flags"][row] & spans.MERGED, first)
     return found
+
+
+def _strung_together(rows: Rows) -> Rows:
+    """The rows with neighbours of one run joined that follow each other without a gap: usually a slot's end and the next one's start."""
+    start, stop, run = rows["from"], rows["to"], rows["run"]
+    distance = start[1:] - stop[:-1]
+    goes_on = (distance >= 0) & (distance <= spans.TOUCH_NS)
+    goes_on &= (run[1:] == run[:-1]) & (rows["cause"][1:] == spans.NO_GAP)
+    goes_on &= rows["priority"][1:] == rows["priority"][:-1]
+    first = np.flatnonzero(np.append(True, ~goes_on))
+    if len(first) == len(rows):
+        return rows
+    joined: Rows = rows[first]
+    joined["to"] = stop[np.append(first[1:] - 1, len(rows) - 1)]
+    joined["flags"] = np.bitwise_or.reduceat(rows["flags"], first)
+    return joined
 
 
 def rank_of(rows: Rows, row: npt.NDArray[np.intp], ring_start: Times) -> Times:
@@ -193,8 +211,9 @@ def _gaps(
     live = _live_edge(tables, recording, track, now_ring_ns)
     run_stop = np.minimum(runs["to"], live)
     active = runs["from"] < run_stop
-    due_ring_start = np.concatenate((runs["from"][active], noted["from"]))
-    due_ring_stop = np.concatenate((run_stop[active], noted["to"]))
+    run_start, run_stop = _without(tables, recording, track, runs["from"][active], run_stop[active])
+    due_ring_start = np.concatenate((run_start, noted["from"]))
+    due_ring_stop = np.concatenate((run_stop, noted["to"]))
     due, due_ring = gaps_in_wall_time(tables, due_ring_start, due_ring_stop, wall_from_ns, wall_to_ns)
     start, stop = subtract(*join(due.start, due.stop), *join(recorded["start"], recorded["stop"]))
     if not start.size:
@@ -215,6 +234,16 @@ def _gaps(
     source = order[np.searchsorted(due.start[order], found["start"], "right") - 1]
     found["trust"] = tables.epochs.trust_at(due_ring.start[source])
     return found
+
+
+def _without(tables: Tables, recording: int, track: int | None, start: Times, stop: Times) -> tuple[Times, Times]:
+    """The runs less what was recycled, has expired or was deleted on every track asked about."""
+    shared: Ranges | None = None
+    for each in _tracks(tables, recording, track):
+        mine = tables.not_due(recording, each)
+        shared = mine if shared is None else intersect(shared, mine)
+    holes = np.array(shared or [], np.int64).reshape(-1, 2)
+    return subtract(*join(start, stop), holes[:, 0], holes[:, 1])
 
 
 def _absorb(low: Times, high: Times, hole: npt.NDArray[np.intp], label: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:

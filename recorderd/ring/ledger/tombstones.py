@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from recorderd.ring.ledger.items import NO_TRACK, Buried
-from recorderd.ring.ledger.ranges import Ranges, subtract, union
+from recorderd.ring.ledger.ranges import Ranges, overlaps, subtract, union
 
 MAX_TOMBSTONES = 1 << 16
 
@@ -51,6 +51,11 @@ class Tombstones:
             if record.track in (NO_TRACK, track) and record.run in (0, run):
                 found += self._pieces[number]
         return union(found)
+
+    def between(self, recording: int, from_ns: int, to_ns: int) -> bool:
+        """Whether anything of the recording in [from, to) was deleted."""
+        numbers = self._by_recording.get(recording, ())
+        return any(overlaps(self._pieces[number], from_ns, to_ns) for number in numbers)
 
     def forget_before(self, ring_ns: int) -> list[int]:
         """Drops tombstones of which nothing is stored any more, because everything stored is newer than `ring_ns`."""
