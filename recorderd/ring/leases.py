@@ -22,6 +22,12 @@ class Lease:
     hold: bool  # an export: kept until it ends or expires
     recalled: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
+    clock: Clock | None = None
+
+    def renew(self, seconds: float) -> None:
+        """Being read: goes on, unless the slot was asked back."""
+        if self.clock is not None and not self.recalled.is_set():
+            self.expires_ns = self.clock.boottime_ns() + round(seconds * 1e9)
 
 
 class Leases:
@@ -30,7 +36,7 @@ class Leases:
         self._by_ref: dict[SlotRef, list[Lease]] = {}
 
     def take(self, ref: SlotRef, seconds: float, *, hold: bool = False) -> Lease:
-        lease = Lease(ref, self._clock.boottime_ns() + round(seconds * 1e9), hold)
+        lease = Lease(ref, self._clock.boottime_ns() + round(seconds * 1e9), hold, clock=self._clock)
         self._by_ref.setdefault(ref, []).append(lease)
         return lease
 

@@ -33,7 +33,10 @@ from recorderd.ring.layout import (
     tail_fixed_bytes,
 )
 
-_BACKWARD_S = 2  # pictures may be reordered across fragments; media time that falls further back begins a new stretch
+_BACKWARD_NS = (
+    2_000_000_000  # pictures may be reordered across fragments; media time that falls further back begins a new stretch
+)
+_JUMP_NS = 5_000_000_000
 
 WriterKey = tuple[object, ...]
 
@@ -108,6 +111,7 @@ class OpenSlot:
     previous: SlotRef = NO_SLOT
     _bases: dict[int, tuple[int, int]] = field(default_factory=dict)  # track -> session, base
     _ends: dict[int, int] = field(default_factory=dict)  # track -> end of what it holds, time in the slot
+    _lasts: dict[int, tuple[int, int]] = field(default_factory=dict)  # track -> media and boot time where it ended
     _tail_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -210,11 +214,21 @@ class OpenSlot:
         rate = self._rate(run.track)
         held = self._ends.get(run.track, 0)
         session, base = self._bases.get(run.track, (-1, 0))
-        if session != anchor.session or run.first_pts - base < held - _BACKWARD_S * rate:
+        if session != anchor.session or self._jumps(run, anchor, rate):
             distance_ns = start_of(run.first_pts, anchor, rate) - self.start_ns
             base = run.first_pts - max(held, distance_ns * rate // 1_000_000_000, 0)
             self._bases[run.track] = (anchor.session, base)
+        self._lasts[run.track] = (run.end_pts, start_of(run.end_pts, anchor, rate))
         return TrackPart(run.track, run.count, run.first_pts, run.end_pts, base, anchor)
+
+    def _jumps(self, run: SampleRun, anchor: Anchor, rate: int) -> bool:
+        """Whether media time moved otherwise than boot time since the track's last fragment (slow drift does not count)."""
+        last = self._lasts.get(run.track)
+        if last is None:
+            return False
+        end_pts, end_ns = last
+        media_ns = (run.first_pts - end_pts) * 1_000_000_000 // rate
+        return media_ns < -_BACKWARD_NS or abs(media_ns - (start_of(run.first_pts, anchor, rate) - end_ns)) > _JUMP_NS
 
 
 def start_of(pts: int, anchor: Anchor, rate: int) -> int:

@@ -204,9 +204,9 @@ class Ring:
         async with read_slot(store, ref, seconds=seconds, hold=hold) as reader:
             yield reader
 
-    async def next_commit(self) -> None:
-        """Returns after the next commit: what follows the live edge looks again then."""
-        await self._committed.wait()
+    def commit_after(self) -> asyncio.Event:
+        """Set by the next commit: what follows the live edge takes it before it looks, then waits for it."""
+        return self._committed
 
     @property
     def store(self) -> Store | None:
