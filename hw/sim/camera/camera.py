@@ -40,6 +40,9 @@ class Camera:
         self.quirks, self.faults, self.clock = quirks or Quirks(), Faults(), clock or CameraClock()
         self.random = random.Random(seed)
         self.authenticator = Authenticator(credentials) if credentials else None
+        self.unit_sent: Callable[[int, int], None] | None = (
+            None  # (track, RTP timestamp), of sessions that begin after it was set
+        )
         self.connections: set[Connection] = set()
         self.accepted = 0  # connections so far
         self.requests: dict[str, int] = {}  # by method, so far

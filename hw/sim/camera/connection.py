@@ -263,6 +263,7 @@ class Connection(asyncio.Protocol):
                 clock=camera.clock,
                 write=self._send,
                 rng=camera.random,
+                sent=camera.unit_sent,
             )
             if camera.quirks.data_before_play_reply:
                 self._sender.start()

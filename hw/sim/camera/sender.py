@@ -46,7 +46,10 @@ class TrackState:
 
 
 class Sender:
-    """`write(packets, track, rtcp)` sends whole interleaved packets and returns False when the client does not keep up."""
+    """`write(packets, track, rtcp)` sends whole interleaved packets and returns False when the client does not keep up.
+
+    `sent(track, timestamp)` is called after the last packet of each unit has been written, while no fault touches the packets.
+    """
 
     def __init__(
         self,
@@ -58,13 +61,14 @@ class Sender:
         clock: CameraClock,
         write: Callable[[memoryview, int, bool], bool],
         rng: random.Random,
+        sent: Callable[[int, int], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._source, self._tracks, self._faults, self._quirks, self._clock = source, tracks, faults, quirks, clock
-        self._write, self._random = write, rng
+        self._write, self._random, self._sent = write, rng, sent
         self._playback: Playback | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._chunks: deque[tuple[memoryview, int]] = deque()
+        self._chunks: deque[tuple[memoryview, int, int | None]] = deque()
         self._chunk_at = 0.0
         self._held: tuple[bytes, int] | None = None  # a packet that the reordering fault keeps for after its successor
         self._waits_for_key = False
@@ -108,8 +112,10 @@ class Sender:
                 if self._chunk_at > now:
                     due = self._chunk_at
                     break
-                packets, track = self._chunks.popleft()
+                packets, track, ends = self._chunks.popleft()
                 self._write(packets, track, False)
+                if ends is not None and self._sent is not None:
+                    self._sent(track, ends)
                 self._chunk_at += CHUNK_S
                 continue
             due = self._playback.due_s()
@@ -145,11 +151,12 @@ class Sender:
         if self._mangles():
             starts = [*unit.starts.tolist(), len(packets)]
             whole = [bytes(view[a:b]) for a, b in pairwise(starts)]
-            self._chunks.extend((memoryview(packet), track) for packet in self._mangled(whole, track))
+            self._chunks.extend((memoryview(packet), track, None) for packet in self._mangled(whole, track))
         else:
             step = self._quirks.packets_per_ms
             starts = [*unit.starts[::step].tolist(), len(packets)]
-            self._chunks.extend((view[a:b], track) for a, b in pairwise(starts))
+            self._chunks.extend((view[a:b], track, None) for a, b in pairwise(starts[:-1]))
+            self._chunks.append((view[starts[-2] :], track, state.timestamp(ticks) & 0xFFFFFFFF))
         self._chunk_at = now
 
     def _mangles(self) -> bool:
