@@ -5,19 +5,44 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from recorderd.ingest.connecting import reachable
+from recorderd.ingest.prebuffer import PreBuffer, estimate_bytes
 from recorderd.ingest.stream import Stream, StreamStatus
 from recorderd.ingest.sweep import Sweep
+from recorderd.ingest.tap import Tap
+from recorderd.ingest.transports import Opener, opener
 from recorderd.model.causes import GapCause
+from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import CameraHealth, Clock, PreBufferView, StreamRequest, StreamSink
+from recorderd.rtsp.url import RtspUrl
 
 
 class Ingest:
-    """`start` and `stop` may be called at any time; streams run while `run` does."""
+    """`start` and `stop` may be called at any time; streams run while `run` does.
 
-    def __init__(self, *, clock: Clock, sweep_s: float = 0.045, chance: random.Random | None = None) -> None:
+    `on_prebuffer(receiver, detail)` is told when a pre-buffer cannot hold what was asked for (state `prebuffer-short`), and again with an
+    empty detail when it can.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        media_ram: MediaRam,
+        sweep_s: float = 0.045,
+        chance: random.Random | None = None,
+        on_prebuffer: Callable[[uuid.UUID, str], None] | None = None,
+        open_with: Callable[[StreamRequest, RtspUrl], Opener] = opener,
+        reach: Callable[[str, int], Awaitable[GapCause | None]] = reachable,
+    ) -> None:
         self._clock = clock
+        self._ram = media_ram
+        self._on_prebuffer = on_prebuffer
+        self._open_with = open_with
+        self._reach = reach
+        self._taps: dict[uuid.UUID, Tap] = {}
         self._chance = chance or random.Random()
         self.sweep = Sweep(clock=clock, period_s=sweep_s)
         self._streams: dict[uuid.UUID, Stream] = {}
@@ -44,13 +69,17 @@ class Ingest:
 
     def start(self, request: StreamRequest, sink: StreamSink) -> None:
         before = self._streams.get(request.receiver)
-        if before is not None and before.request == request and before.sink is sink:
+        if before is not None and before.request == request and self._taps[request.receiver].sink is sink:
             return
         if before is not None:
             self.stop(request.receiver)
+        tap = Tap(sink, self._make_prebuffer(request), lambda detail: self._said_short(request.receiver, detail))
+        self._taps[request.receiver] = tap
         stream = Stream(
             request=request,
-            sink=sink,
+            sink=tap,
+            open_with=self._open_with,
+            reach=self._reach,
             clock=self._clock,
             sweep=self.sweep,
             chance=self._chance,
@@ -64,9 +93,37 @@ class Ingest:
         stream = self._streams.pop(receiver, None)
         if stream is not None:
             stream.stop()
+            self._taps.pop(receiver).prebuffer = None
+            self._ram.release(receiver)
 
-    def prebuffer(self, receiver: uuid.UUID) -> PreBufferView | None:  # noqa: ARG002
-        return None
+    def prebuffer(self, receiver: uuid.UUID) -> PreBufferView | None:
+        tap = self._taps.get(receiver)
+        return tap.prebuffer if tap is not None else None
+
+    def prebuffer_fits(self, request: StreamRequest) -> str:
+        """What would be said about this request's pre-buffer when it were configured now; empty: it fits, as far as can be told."""
+        if request.prebuffer_s <= 0:
+            return ""
+        tap = self._taps.get(request.receiver)
+        own = tap.prebuffer.share_bytes if tap is not None and tap.prebuffer is not None else 0
+        need, have = estimate_bytes(request), self._ram.reservable_bytes + own
+        if need <= have:
+            return ""
+        return f"a pre-buffer of {request.prebuffer_s:g} s needs about {need >> 20} MiB; {have >> 20} MiB of limits.media_ram are free"
+
+    def _make_prebuffer(self, request: StreamRequest) -> PreBuffer | None:
+        if request.prebuffer_s <= 0:
+            self._ram.release(request.receiver)
+            return None
+        return PreBuffer(
+            seconds=request.prebuffer_s,
+            reserve=lambda wanted: self._ram.reserve(request.receiver, wanted),
+            first_bytes=estimate_bytes(request),
+        )
+
+    def _said_short(self, receiver: uuid.UUID, detail: str) -> None:
+        if self._on_prebuffer is not None:
+            self._on_prebuffer(receiver, detail)
 
     async def _carry(self, stream: Stream) -> None:
         receiver = stream.request.receiver

@@ -93,8 +93,8 @@ def with_options(url: RtspUrl, options: Sequence[tuple[str, str]]) -> RtspUrl:
     stand as given: cameras compare them literally (resolution=1920x1080, overlays=all,time)."""
     if not options:
         return url
-    safe = "!$'()*,;:@/?-._~=%"
-    query = "&".join(f"{quote(name, safe=safe[:-2])}={quote(value, safe=safe)}" for name, value in options)
+    safe = "!$'()*,;:@/?-._~"
+    query = "&".join(f"{quote(name, safe=safe)}={quote(value, safe=safe + '=')}" for name, value in options)
     joint = "" if url.path.endswith(("?", "&")) else "&" if "?" in url.path else "?"
     path = url.path + joint + query
     if len(path) > MAX_URL_BYTES:

@@ -15,6 +15,7 @@ from recorderd.ingest.service import Ingest
 from recorderd.media import h264
 from recorderd.model.causes import GapCause
 from recorderd.model.clock import SystemClock
+from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import StreamRequest
 from recorderd.model.stream import Codec
 from tests.ingest.gather import Gather
@@ -88,7 +89,7 @@ def test_h264_and_aac_arrive_bit_by_bit(tmp_path):
 async def fetch(url: str, **request: object) -> Gather:
     """Everything of one session until the server ends it."""
     sink = Gather()
-    ingest = Ingest(clock=SystemClock())
+    ingest = Ingest(clock=SystemClock(), media_ram=MediaRam(64 << 20))
     ingest.start(StreamRequest(receiver=uuid.uuid4(), name="clip", uri=url, **request), sink)
     async with asyncio.TaskGroup() as group:
         service = group.create_task(ingest.run())
