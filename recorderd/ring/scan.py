@@ -45,6 +45,11 @@ class Walk:
     missing: list[int] = field(default_factory=list)
     end: int = 0  # behind the last good fragment
 
+    def keep_below(self, sequence: int) -> None:
+        """Drops what lies behind a number of fragments."""
+        while self.good and self.good[-1][0].sequence >= sequence:
+            _, self.end = self.good.pop()
+
     @property
     def count(self) -> int:
         return self.good[-1][0].sequence + 1 if self.good else 0
@@ -165,8 +170,8 @@ async def scan_open_slot(store: Store, slot: int) -> None:
             return
         data_offset = identity.data_offset if ours and identity is not None else MIN_DATA_OFFSET
         walk = await walk_fragments(io, handle, store.identity, ref, data_offset, claimed=claimed, beyond=True)
-        if not ours:
-            walk.good = [(record, at) for record, at in walk.good if record.sequence < claimed]
+        if not ours or store.table.state(slot) is SlotState.CLOSED:
+            walk.keep_below(claimed)  # what a closed slot has behind its end was written again elsewhere
         count = max(walk.count, store.unscanned.get(slot, 0))
         tail_bytes = 0
         if count:
