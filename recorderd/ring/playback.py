@@ -115,7 +115,8 @@ async def play(ring: Ring, chosen: Sequence[Extent], *, lead_in: bool = False) -
                 if sample.instant.ns < extent.start.ns:
                     if sample.key:
                         held = []
-                    held.append(sample)
+                    if sample.instant.ns >= extent.earliest.ns and sample.run == extent.run:
+                        held.append(sample)
                     continue
                 if not started:
                     started = True

@@ -40,6 +40,9 @@ class Extent:
     wall_start_ns: int
     wall_stop_ns: int
     run: int
+    earliest: (
+        Instant  # what a decoder's lead-in may reach back to: before it lies deleted media, another run, or nothing
+    )
     continues: bool  # begins inside a GOP: its start is not decodable without what came before
     follows: bool  # goes on where the extent before it, of the same run, ended
 
@@ -101,8 +104,10 @@ def _at_key_frames(
     result: list[tuple[int, int, _Part]] = []
     for start, stop, part in turns:
         before = result[-1] if result else None
-        taken = _takes_over(before, start, part)
-        if taken:
+        if before is not None and before[2] is part and before[1] >= start:
+            result[-1] = (before[0], stop, part)  # whoever was to take over had no key frame
+            continue
+        if _takes_over(before, start, part):
             disk_id, tables = disks[part.disk]
             ref = SlotRef(int(part.row["slot"]), int(part.row["generation"]))
             here = tables.boots.instant(part.ring_start + start - part.wall_start)
@@ -147,6 +152,7 @@ def _placed(
             wall_start_ns=start,
             wall_stop_ns=stop,
             run=int(row["run"]),
+            earliest=tables.boots.instant(int(row["from"])),
             continues=bool(row["flags"] & spans.CONTINUES) and start == part.wall_start,
             follows=False,
         )

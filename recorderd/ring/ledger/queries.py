@@ -7,11 +7,13 @@ import uuid
 import numpy as np
 
 from recorderd.model.causes import RunKind
+from recorderd.model.stream import Codec, MediaKind
 from recorderd.model.timeline import Instant, Run, RunCause, Trust
 from recorderd.ring.ledger import timeline
 from recorderd.ring.ledger.book import Book, NoSuchThing
 from recorderd.ring.ledger.boots import MAX_RING_NS
 from recorderd.ring.ledger.catalogue import NONE, Kind
+from recorderd.ring.ledger.locating import Place, locate
 from recorderd.ring.ledger.rows import Rows
 from recorderd.ring.ledger.runs import RUNNING
 from recorderd.ring.ledger.timeline import Coverage
@@ -80,6 +82,35 @@ class Queries:
 
     def trust(self, instant: Instant) -> Trust:
         return Trust(int(self._book.tables.epochs.trust_at(self._book.tables.boots.ring_of(instant))))
+
+    def locate(self, recording: uuid.UUID, track: uuid.UUID | None, at_ns: int) -> Place | None:
+        """The span that holds wall time `at_ns`, or the nearest one; of a recording its first video track, else its first track."""
+        holder, part = self._asked(recording, track)
+        tables = self._book.tables
+        candidates = [tables.catalogue[part]] if part is not None else tables.catalogue.tracks_of(holder)
+        candidates.sort(key=lambda entry: entry.codec not in ("", *(c for c in Codec if c.kind is MediaKind.VIDEO)))
+        for entry in candidates:
+            found = locate(tables, entry.index, at_ns)
+            if found is not None:
+                return found
+        return None
+
+    def find_recording(self, text: str) -> uuid.UUID | None:
+        """The living recording with this id or name."""
+        return self._find(text, Kind.RECORDING, NONE)
+
+    def find_track(self, recording: uuid.UUID, text: str) -> uuid.UUID | None:
+        return self._find(text, Kind.TRACK, self._book.known(recording, Kind.RECORDING).index)
+
+    def _find(self, text: str, kind: Kind, parent: int) -> uuid.UUID | None:
+        living = [e for e in self._book.tables.catalogue.of_kind(kind) if not e.deleted and e.parent == parent]
+        named = [entry.id for entry in living if text and entry.name == text]
+        return named[-1] if named else next((entry.id for entry in living if str(entry.id) == text.lower()), None)
+
+    def name(self, identity: uuid.UUID) -> str:
+        """The name an id was last known by; empty when it has none."""
+        entry = self._book.tables.catalogue.find(identity)
+        return "" if entry is None else entry.name
 
     def _as_run(self, row: np.void) -> Run:
         tables = self._book.tables
