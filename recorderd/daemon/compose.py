@@ -1,6 +1,7 @@
-"""Composition root: builds the parts, wires them through `model.ports`, and orders start and stop.
+"""Runs the recorder: orders start and stop of the parts, and talks to systemd.
 
-Start: control socket first (alive and recording are two answers), then the ring, then streams. Stop: faces, services, last commit, ring.
+Start: control socket first (alive and recording are two answers), then the ring, then streams. Stop: faces, streams, runs, last
+commit, ring.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from pathlib import Path
 
 from recorderd import __version__
-from recorderd.control.dispatch import Dispatch
 from recorderd.control.peer import AccessRules
 from recorderd.control.server import ControlServer, Limits
 from recorderd.daemon import logs
+from recorderd.daemon.parts import Parts, build
 from recorderd.daemon.systemd import Notifier, own_socket, passed_socket, watchdog_period_s
-from recorderd.daemon.watchdog import LoopProbe, Vital, feed
-from recorderd.model.clock import SystemClock
-from recorderd.settings import Settings
+from recorderd.daemon.watchdog import Vital, feed
+from recorderd.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
-EX_UNAVAILABLE = 69
+EX_UNAVAILABLE, EX_CONFIG = 69, 78
+_STATUS_EVERY_S = 2.0
 
 
 async def run(settings: Settings) -> int:
@@ -33,35 +35,53 @@ async def run(settings: Settings) -> int:
     except OSError as error:
         log.error("cannot listen on %s: %s", settings.paths.socket, error.strerror)
         return EX_UNAVAILABLE
+    try:
+        parts = await build(settings)
+    except SettingsError as error:
+        print(f"recorderd: {error}", file=sys.stderr)
+        return EX_CONFIG
     log.info("recorderd %s starts", __version__)
-    await _serve(settings, listening)
+    await _serve(settings, parts, listening)
     log.info("recorderd ended")
     return 0
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> None:
+async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    clock = SystemClock()
     notifier = Notifier()
-    probe = LoopProbe(clock=clock)
-    vitals: list[Vital] = []
-    table = Dispatch()
-    server = ControlServer(
-        dispatch=table,
-        rules=AccessRules.of_this_system(),
-        limits=Limits(connections=settings.limits.connections),
-    )
-    async with asyncio.TaskGroup() as services:
-        background = [services.create_task(probe.run(), name="loop probe")]
+    limits = Limits(connections=settings.limits.connections)
+    server = ControlServer(dispatch=parts.dispatch, rules=AccessRules.of_this_system(), limits=limits)
+    vitals: list[Vital] = [parts.ring]
+    async with asyncio.TaskGroup() as group:
+        faces = group.create_task(server.serve(listening), name="control")
+        beside = [
+            group.create_task(parts.probe.run(), name="loop probe"),
+            group.create_task(_tell_status(parts, notifier), name="status line"),
+        ]
         if (period_s := watchdog_period_s()) is not None:
-            background.append(services.create_task(feed(notifier, period_s, vitals, clock), name="watchdog"))
-        faces = services.create_task(server.serve(listening), name="control")
+            beside.append(group.create_task(feed(notifier, period_s, vitals, parts.clock), name="watchdog"))
+        if parts.power is not None:
+            beside.append(group.create_task(parts.power.run(), name="power"))
+        group.create_task(parts.ring.run(), name="ring")
+        streams = group.create_task(parts.ingest.run(), name="ingest")
+        recordings = group.create_task(parts.recordings.run(), name="recordings")
         notifier.ready()
         await stop.wait()
         notifier.stopping()
         faces.cancel()
-        for task in background:
+        await parts.ingest.close()
+        recordings.cancel()
+        await asyncio.wait([recordings])
+        await parts.ring.close()
+        for task in (streams, *beside):
             task.cancel()
+    parts.state.close()
+
+
+async def _tell_status(parts: Parts, notifier: Notifier) -> None:
+    while True:
+        notifier.status(parts.system.verdict())
+        await parts.clock.sleep(_STATUS_EVERY_S)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from recorderd.control.system import LoopHealth
 from recorderd.daemon.systemd import Notifier
 from recorderd.model.ports import Clock
 
@@ -25,13 +25,6 @@ class Vital(Protocol):
     """A part whose standstill is worth a restart."""
 
     def stuck(self) -> str | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class LoopHealth:
-    overruns: int  # probes that came more than the budget late, since start
-    late_p99_ms: float  # of the last minute
-    late_max_ms: float
 
 
 class LoopProbe:
@@ -53,8 +46,8 @@ class LoopProbe:
     def health(self) -> LoopHealth:
         ordered = sorted(self._late_ms)
         if not ordered:
-            return LoopHealth(0, 0.0, 0.0)
-        return LoopHealth(self._overruns, ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], ordered[-1])
+            return LoopHealth(0.0, 0)
+        return LoopHealth(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], self._overruns)
 
 
 async def feed(notifier: Notifier, period_s: float, vitals: Sequence[Vital], clock: Clock) -> None:

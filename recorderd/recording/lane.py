@@ -260,6 +260,13 @@ class Lane:
             if t.received_ns
         }
 
+    @property
+    def rate_bps(self) -> int:
+        """Bits per second over the rate window; 0 before two units have come."""
+        if len(self._sizes) < 2:
+            return 0
+        return self._window_bytes * 8_000_000_000 // max(1, self._sizes[-1][0] - self._sizes[0][0])
+
     def loss_bound_ns(self, tick_ns: int) -> int:
         """min(max_age, time to 128 KiB at the current rate) + tick + flush + hold-back (format.md section 4)."""
         fill_ns = MAX_AGE_NS

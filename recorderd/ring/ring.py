@@ -34,6 +34,7 @@ from recorderd.ring.writers import QueueBound, RingWriter
 
 log = logging.getLogger(__name__)
 
+STUCK_S: Final = 30.0  # the watchdog's bound
 _MOUNT_ERRORS: Final = (OSError, NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, ValueError)
 
 
@@ -207,6 +208,30 @@ class Ring:
     def commit_after(self) -> asyncio.Event:
         """Set by the next commit: what follows the live edge takes it before it looks, then waits for it."""
         return self._committed
+
+    def commit_soon(self) -> None:
+        """Does not wait for the next tick."""
+        self._urge.set()
+
+    def stuck(self) -> str | None:
+        """Why the process should be restarted: data waits, the disk is believed healthy, and no commit completes (design, section 10)."""
+        store = self._store
+        if store is None or not self._bound.bytes or self._state is not RingState.HEALTHY:
+            return None
+        if not store.statistics.last_commit_ns:
+            return None
+        age_s = (self._clock.boottime_ns() - store.statistics.last_commit_ns) / 1e9
+        return f"{self._name}: data waits and nothing was committed for {age_s:.0f} s" if age_s > STUCK_S else None
+
+    async def make_durable(self) -> None:
+        """Returns when what the ledger queued before the call is durable. Raises StoreUnavailable when the disk fails first."""
+        for _ in range(2 if self._commit_lock.locked() else 1):  # a commit under way may have taken its items already
+            committed = self._committed
+            self._urge.set()
+            while not committed.is_set():
+                if self._store is None:
+                    raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
+                await self._wait(committed, 0.5)
 
     @property
     def store(self) -> Store | None:

@@ -38,6 +38,26 @@ class Queries:
         holder, part = self._asked(recording, track)
         return timeline.coverage(self._book.tables, holder, part, last_ns, self._book.now_ring())
 
+    def newest_ns(self, recording: uuid.UUID) -> int | None:
+        """Wall time of the end of the newest media of the recording; None when it holds none."""
+        tables = self._book.tables
+        entry = tables.catalogue.find(recording)
+        if entry is None:
+            return None
+        rows = [
+            tables.spans[track.index].rows
+            for track in tables.catalogue.tracks_of(entry.index)
+            if track.index in tables.spans
+        ]
+        ends = [int(each["to"].max()) for each in rows if len(each)]
+        return tables.epochs.wall(max(ends)) if ends else None
+
+    def oldest_ns(self) -> int | None:
+        """Wall time of the oldest media of the ring; None when it holds none."""
+        tables = self._book.tables
+        begins = [int(table.rows["from"].min()) for table in tables.spans.values() if len(table.rows)]
+        return tables.epochs.wall(min(begins)) if begins else None
+
     def runs(
         self,
         *,

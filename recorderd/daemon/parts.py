@@ -1,0 +1,161 @@
+"""The parts of the recorder and how they are wired: each is built here, once, from the settings."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zoneinfo
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.boards.assembly import assemble
+from hw.boards.loader import BadBoard
+from hw.boards.loader import load as load_board
+from recorderd.control.cameras import Cameras
+from recorderd.control.dispatch import Dispatch, Face
+from recorderd.control.explain import Chain
+from recorderd.control.system import SystemFace
+from recorderd.daemon.watchdog import LoopProbe
+from recorderd.events.broker import Broker
+from recorderd.events.history import History
+from recorderd.ingest.service import Ingest
+from recorderd.model.clock import SystemClock
+from recorderd.model.limits import Limits
+from recorderd.power.memory import FileMemory, Keeper
+from recorderd.power.service import PowerService
+from recorderd.recording.service import RecordingService
+from recorderd.ring.archive import Archive
+from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.ring import Ring
+from recorderd.settings import Durability, Settings, SettingsError
+from recorderd.state.store import StateError, Store
+
+TICK_NS = 1_000_000_000
+_DURABILITY = {Durability.FLUSH: "direct", Durability.NONE: "none"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    clock: SystemClock
+    state: Store
+    ring: Ring
+    broker: Broker
+    ingest: Ingest
+    recordings: RecordingService
+    power: PowerService | None
+    probe: LoopProbe
+    system: SystemFace
+    dispatch: Dispatch
+
+
+async def build(settings: Settings) -> Parts:
+    """Opens the state file and looks at the disk; starts nothing. Raises `SettingsError` for what the operator must mend."""
+    clock = SystemClock()
+    state = _open_state(settings)
+    ledger = RingLedger(clock=clock)
+    ring = await Ring.open(
+        Path(settings.disk.path),
+        ledger=ledger,
+        clock=clock,
+        boot_id=boot_id(),
+        durability=_DURABILITY[settings.disk.durability],
+        queue_bytes=settings.media_ram_bytes() // 2,
+    )
+    broker = Broker(clock=clock, history=History())
+    ingest = Ingest(clock=clock, sweep_s=settings.ingest.sweep_ms / 1000)
+    zone = local_zone(settings)
+    recordings = RecordingService(
+        state=state,
+        store=ring,
+        archive=Archive(ring=ring, ledger=ledger),
+        source=ingest,
+        broker=broker,
+        clock=clock,
+        metadata=lambda *_: None,
+        camera_lost=lambda _: None,
+        limits=Limits(recordings=settings.limits.recordings, jobs=settings.limits.jobs),
+        time_zone=zone.key,
+        tick_ns=TICK_NS,
+        media_ram_bytes=settings.media_ram_bytes(),
+    )
+    power = _power(settings, clock, broker, ring)
+    probe = LoopProbe(clock=clock)
+    cameras = Cameras(
+        objects=recordings.objects,
+        engine=recordings.engine,
+        ingest=ingest,
+        queries=ledger.queries,
+        clock=clock,
+        tick_ns=TICK_NS,
+    )
+    system = SystemFace(
+        settings=settings,
+        cameras=cameras,
+        chain=Chain(cameras, ring, power),
+        ring=ring,
+        ledger=ledger,
+        power=power,
+        clock=clock,
+        zone=zone,
+        started_ns=clock.boottime_ns(),
+        loop_health=probe.health,
+    )
+    faces: list[Face] = [system]
+    dispatch = Dispatch()
+    for face in faces:
+        face.bind(dispatch)
+    return Parts(
+        clock=clock,
+        state=state,
+        ring=ring,
+        broker=broker,
+        ingest=ingest,
+        recordings=recordings,
+        power=power,
+        probe=probe,
+        system=system,
+        dispatch=dispatch,
+    )
+
+
+def _open_state(settings: Settings) -> Store:
+    folder = Path(settings.paths.state)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Store.open(folder / "state.sqlite")
+    except (OSError, StateError) as error:
+        raise SettingsError(f"the state in {folder} cannot be used: {error}") from error
+
+
+def _power(settings: Settings, clock: SystemClock, broker: Broker, ring: Ring) -> PowerService | None:
+    if settings.recorder.board == "none":
+        return None
+    try:
+        board = load_board(settings.recorder.board)
+    except BadBoard as error:
+        raise SettingsError(str(error)) from error
+    return PowerService(
+        assembly=assemble(board),
+        clock=clock,
+        events=broker,
+        keeper=Keeper(FileMemory(Path(settings.paths.state) / "power.json")),
+        commit_now=ring.commit_soon,
+    )
+
+
+def boot_id() -> uuid.UUID:
+    return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+
+
+def local_zone(settings: Settings) -> zoneinfo.ZoneInfo:
+    """The recorder's zone: as set, else the system's, else UTC. Raises `SettingsError` for a zone that is not known."""
+    if settings.time.zone is not None:
+        try:
+            return zoneinfo.ZoneInfo(settings.time.zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+            raise SettingsError(f"time.zone = {settings.time.zone!r}: not a known time zone") from error
+    name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    try:
+        return zoneinfo.ZoneInfo(name or "UTC")
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        return zoneinfo.ZoneInfo("UTC")
