@@ -39,6 +39,7 @@ from recorderd.protocol.interface import Access
 from recorderd.protocol.message import Call, Nothing, encode_reply
 
 log = logging.getLogger(__name__)
+_REFUSAL_S = 5.0
 _CALL = msgspec.json.Decoder(Call)
 
 
@@ -110,6 +111,9 @@ class ControlServer:
         connection = _Connection(writer, self._limits.write_timeout_s)
         try:
             if (refusal := self._refusal(peer)) is not None:
+                # Its call is taken in first: closing a socket with unread bytes would take the answer back (unix(7): ECONNRESET).
+                async with asyncio.timeout(_REFUSAL_S):
+                    await _next_message(reader)
                 await connection.send(_error(refusal))
                 return
             while (message := await _next_message(reader)) is not None:
