@@ -5,42 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.peers.sshd import needs_sshd, sshd
+from tests.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.host, needs_sshd]
 
 
-@pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[Path]:
-    """A daemon without disk or cameras; its socket."""
-    config = tmp_path / "recorderd.toml"
-    config.write_text(
-        f'[paths]\nsocket = "{tmp_path}/control"\nstate = "{tmp_path}/state"\n[disk]\npath = "{tmp_path}/none"\n'
-    )
-    daemon = subprocess.Popen(
-        [sys.executable, "-m", "recorderd", "--config", str(config)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    assert daemon.stderr is not None
-    assert "starts" in daemon.stderr.readline()
-    yield tmp_path / "control"
-    daemon.terminate()
-    daemon.communicate(timeout=20)
-
-
-def test_commands_travel_through_ssh(tmp_path: Path, recorder: Path) -> None:
+def test_commands_travel_through_ssh(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     launcher = programs / "recorderctl"
     launcher.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m recorderd.ctl.main "$@"\n')
     launcher.chmod(0o755)
-    environment = {"PATH": f"{programs}:/usr/bin:/bin", "RECORDERD_SOCKET": str(recorder)}
-    with sshd(tmp_path, environment) as server:
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "RECORDERD_SOCKET": str(tmp_path / "control")}
+    with Recorder(tmp_path), sshd(tmp_path, environment) as server:
 
         def ctl(*words: str, host: str = "recorder") -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "recorderd.ctl.main", "-H", host, *words]
