@@ -21,6 +21,7 @@ from recorderd.events.history import History
 from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
 from recorderd.model.limits import Limits
+from recorderd.model.media_ram import MediaRam
 from recorderd.power.memory import FileMemory, Keeper
 from recorderd.power.service import PowerService
 from recorderd.recording.service import RecordingService
@@ -62,7 +63,8 @@ async def build(settings: Settings) -> Parts:
         queue_bytes=settings.media_ram_bytes() // 2,
     )
     broker = Broker(clock=clock, history=History())
-    ingest = Ingest(clock=clock, sweep_s=settings.ingest.sweep_ms / 1000)
+    media_ram = MediaRam(settings.media_ram_bytes())
+    ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
     zone = local_zone(settings)
     recordings = RecordingService(
         state=state,
