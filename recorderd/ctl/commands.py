@@ -16,6 +16,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "status": Command("status", "is everything recorded that should be, worst first"),
     "why": Command("why", "walk the chain from a camera's power to its durable media"),
+    "timeline": Command("timeline", "a recording's day as a drawn bar, with its gaps and their causes"),
     "export": Command("export", "copy a span of a recording into an MP4 file"),
     "snapshot": Command("export", "save one picture of a recording as JPEG"),
     "bridge": Command("bridge", "join standard input and output to the control socket (what -H runs)"),

@@ -6,6 +6,7 @@ import os
 import uuid
 import zoneinfo
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hw.boards.assembly import assemble
@@ -15,6 +16,7 @@ from recorderd.control.cameras import Cameras
 from recorderd.control.dispatch import Dispatch, Face
 from recorderd.control.explain import Chain
 from recorderd.control.system import SystemFace
+from recorderd.control.timeline import TimelineFace
 from recorderd.daemon.watchdog import LoopProbe
 from recorderd.events.broker import Broker
 from recorderd.events.history import History
@@ -27,6 +29,7 @@ from recorderd.power.service import PowerService
 from recorderd.recording.service import RecordingService
 from recorderd.ring.archive import Archive
 from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.playback import key_instants
 from recorderd.ring.ring import Ring
 from recorderd.settings import Durability, Settings, SettingsError
 from recorderd.state.store import StateError, Store
@@ -102,7 +105,10 @@ async def build(settings: Settings) -> Parts:
         started_ns=clock.boottime_ns(),
         loop_health=probe.health,
     )
-    faces: list[Face] = [system]
+    faces: list[Face] = [
+        system,
+        TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring)),
+    ]
     dispatch = Dispatch()
     for face in faces:
         face.bind(dispatch)

@@ -53,10 +53,10 @@ async def find_extents(ring: Ring, track: uuid.UUID, wall_from_ns: int, wall_to_
         try:
             return list(extents([(disk, ledger.tables)], track, wall_from_ns, wall_to_ns, key_after))
         except IndexNeeded as needed:
-            keys[needed.ref] = await _key_instants(ring, needed.ref, track)
+            keys[needed.ref] = await key_instants(ring, needed.ref, track)
 
 
-async def _key_instants(ring: Ring, ref: SlotRef, track: uuid.UUID) -> list[Instant]:
+async def key_instants(ring: Ring, ref: SlotRef, track: uuid.UUID) -> list[Instant]:
     """Of the slot's random access points of one track, ascending; empty when the slot is gone."""
     try:
         async with ring.read_slot(ref, seconds=LEASE_S) as reader:
