@@ -88,7 +88,7 @@ class SystemFace:
     def _problems(self, cameras: list[system.Camera], ring: RingStatus) -> list[system.Problem]:
         found = []
         if ring.state is not RingState.HEALTHY:
-            found.append(_problem("error", "disk", ring.detail or ring.state.value))
+            found.append(_problem("error", "disk", _trouble(ring)))
         for camera in cameras:
             if camera.state == "failing":
                 text = f"not recorded: {camera.detail or camera.cause or 'no picture reaches the disk'}"
@@ -106,15 +106,13 @@ class SystemFace:
         return found
 
     def _disk(self, ring: RingStatus) -> system.Disk:
-        blank = ring.cause is GapCause.DISK_MISSING
-        state: system.DiskState = "recording" if ring.state is RingState.HEALTHY else "missing" if blank else "degraded"
         store = self.ring.store
         oldest_ns = self.ledger.queries.oldest_ns()
         now_ns = self.clock.realtime_ns()
         slot_bytes = store.identity.slot_bytes if store is not None else 0
         return system.Disk(
-            state=state,
-            detail=ring.detail,
+            state=_disk_state(ring),
+            detail=_trouble(ring),
             path=self.settings.disk.path,
             medium=store.profile.name if store is not None else self.settings.disk.medium.value,
             durable=self.settings.disk.durability is Durability.FLUSH,
@@ -184,8 +182,23 @@ def verdict(cameras: list[system.Camera], ring: RingStatus) -> str:
         )
         return f"NOT RECORDING: {worst or 'no picture reaches the disk'}"
     if not due and ring.state is not RingState.HEALTHY:
-        return f"NOT RECORDING: {ring.detail or ring.state.value}"
+        return f"NOT RECORDING: {_trouble(ring)}"
     return f"RECORDING {good}/{len(due)}"
+
+
+def _trouble(ring: RingStatus) -> str:
+    """Why the ring takes nothing; empty when it does."""
+    if ring.state is RingState.HEALTHY:
+        return ""
+    return ring.detail or ("the ring is being opened" if ring.state is RingState.CLOSED else ring.state.value)
+
+
+def _disk_state(ring: RingStatus) -> system.DiskState:
+    if ring.state is RingState.HEALTHY:
+        return "recording"
+    if ring.state is RingState.CLOSED:
+        return "opening"
+    return "missing" if ring.cause is GapCause.DISK_MISSING else "degraded"
 
 
 def _problem(severity: system.Severity, subject: str, text: str, since: str | None = None) -> system.Problem:

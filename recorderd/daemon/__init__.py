@@ -31,12 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"recorderd: {error}", file=sys.stderr)
         return EX_CONFIG
-    if arguments.check_config:
-        print(_in_words(arguments.config, settings))
-        return 0
     from recorderd.daemon.compose import run  # the services are imported only when they are needed
+    from recorderd.daemon.parts import look_up
 
-    return asyncio.run(run(settings))
+    if not arguments.check_config:
+        return asyncio.run(run(settings))
+    try:
+        look_up(settings)
+    except SettingsError as error:
+        print(f"recorderd: {arguments.config}: {error}", file=sys.stderr)
+        return EX_CONFIG
+    print(_in_words(arguments.config, settings))
+    return 0
 
 
 def _in_words(path: Path, settings: Settings) -> str:

@@ -17,7 +17,7 @@ from recorderd import __version__
 from recorderd.control.peer import AccessRules
 from recorderd.control.server import ControlServer, Limits
 from recorderd.daemon import logs
-from recorderd.daemon.parts import Parts, build
+from recorderd.daemon.parts import Parts, build, look_up
 from recorderd.daemon.systemd import Notifier, own_socket, passed_socket, watchdog_period_s
 from recorderd.daemon.watchdog import Vital, feed
 from recorderd.settings import Settings, SettingsError
@@ -31,12 +31,17 @@ async def run(settings: Settings) -> int:
     """Runs the recorder until SIGTERM or SIGINT. An exception that reaches this is a bug and ends the process with its traceback."""
     logs.set_up(settings.recorder.log)
     try:
+        surroundings = look_up(settings)
+    except SettingsError as error:
+        print(f"recorderd: {error}", file=sys.stderr)
+        return EX_CONFIG
+    try:
         listening = passed_socket() or own_socket(Path(settings.paths.socket))
     except OSError as error:
         log.error("cannot listen on %s: %s", settings.paths.socket, error.strerror)
         return EX_UNAVAILABLE
     try:
-        parts = await build(settings)
+        parts = build(settings, surroundings)
     except SettingsError as error:
         print(f"recorderd: {error}", file=sys.stderr)
         return EX_CONFIG

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from hw.boards.assembly import assemble
+from hw.boards.board import Board
 from hw.boards.loader import BadBoard
 from hw.boards.loader import load as load_board
 from recorderd.control.cameras import Cameras
@@ -52,12 +53,31 @@ class Parts:
     dispatch: Dispatch
 
 
-async def build(settings: Settings) -> Parts:
-    """Opens the state file and looks at the disk; starts nothing. Raises `SettingsError` for what the operator must mend."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the settings refer to: looked up before anything is opened, so that a mistake is found while nothing has happened."""
+
+    zone: zoneinfo.ZoneInfo
+    board: Board | None
+
+
+def look_up(settings: Settings) -> Surroundings:
+    """Raises `SettingsError` for a zone or board that is not known."""
+    board = None
+    if settings.recorder.board != "none":
+        try:
+            board = load_board(settings.recorder.board)
+        except BadBoard as error:
+            raise SettingsError(str(error)) from error
+    return Surroundings(local_zone(settings), board)
+
+
+def build(settings: Settings, surroundings: Surroundings) -> Parts:
+    """Opens the state file; starts nothing. Raises `SettingsError` for what the operator must mend."""
     clock = SystemClock()
     state = _open_state(settings)
     ledger = RingLedger(clock=clock)
-    ring = await Ring.open(
+    ring = Ring.at(
         Path(settings.disk.path),
         ledger=ledger,
         clock=clock,
@@ -68,7 +88,6 @@ async def build(settings: Settings) -> Parts:
     broker = Broker(clock=clock, history=History())
     media_ram = MediaRam(settings.media_ram_bytes())
     ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
-    zone = local_zone(settings)
     recordings = RecordingService(
         state=state,
         store=ring,
@@ -79,11 +98,19 @@ async def build(settings: Settings) -> Parts:
         metadata=lambda *_: None,
         camera_lost=lambda _: None,
         limits=Limits(recordings=settings.limits.recordings, jobs=settings.limits.jobs),
-        time_zone=zone.key,
+        time_zone=surroundings.zone.key,
         tick_ns=TICK_NS,
         media_ram_bytes=settings.media_ram_bytes(),
     )
-    power = _power(settings, clock, broker, ring)
+    power = None
+    if surroundings.board is not None:
+        power = PowerService(
+            assembly=assemble(surroundings.board),
+            clock=clock,
+            events=broker,
+            keeper=Keeper(FileMemory(Path(settings.paths.state) / "power.json")),
+            commit_now=ring.commit_soon,
+        )
     probe = LoopProbe(clock=clock)
     cameras = Cameras(
         objects=recordings.objects,
@@ -101,7 +128,7 @@ async def build(settings: Settings) -> Parts:
         ledger=ledger,
         power=power,
         clock=clock,
-        zone=zone,
+        zone=surroundings.zone,
         started_ns=clock.boottime_ns(),
         loop_health=probe.health,
     )
@@ -133,22 +160,6 @@ def _open_state(settings: Settings) -> Store:
         return Store.open(folder / "state.sqlite")
     except (OSError, StateError) as error:
         raise SettingsError(f"the state in {folder} cannot be used: {error}") from error
-
-
-def _power(settings: Settings, clock: SystemClock, broker: Broker, ring: Ring) -> PowerService | None:
-    if settings.recorder.board == "none":
-        return None
-    try:
-        board = load_board(settings.recorder.board)
-    except BadBoard as error:
-        raise SettingsError(str(error)) from error
-    return PowerService(
-        assembly=assemble(board),
-        clock=clock,
-        events=broker,
-        keeper=Keeper(FileMemory(Path(settings.paths.state) / "power.json")),
-        commit_now=ring.commit_soon,
-    )
 
 
 def boot_id() -> uuid.UUID:

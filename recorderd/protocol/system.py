@@ -11,7 +11,7 @@ INTERFACE = Interface("io.recorderd.System")
 
 Severity = Literal["error", "warning", "notice"]
 CameraState = Literal["recording", "waiting", "connecting", "failing", "idle"]
-DiskState = Literal["recording", "degraded", "missing", "foreign", "blank"]
+DiskState = Literal["recording", "opening", "degraded", "missing", "foreign", "blank"]
 TrustWord = Literal["none", "rtc", "operator", "ntp"]
 LinkState = Literal["good", "bad", "unknown"]
 

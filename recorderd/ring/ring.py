@@ -113,6 +113,35 @@ class Ring:
         self._slow = False
 
     @classmethod
+    def at(
+        cls,
+        folder: Path,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        boot_id: uuid.UUID,
+        durability: str = "direct",
+        queue_bytes: int = 256 << 20,
+        retry_s: float = 5.0,
+        expected_disk: uuid.UUID | None = None,
+    ) -> Ring:
+        """The ring in `folder`, not mounted yet: `run` does that.
+
+        `expected_disk` refuses any other ring. `durability` as in `FileDevice`.
+        """
+        return cls(
+            open_device=lambda: FileDevice(folder, durability=durability),
+            make_calls=lambda: DiskThreads(clock=clock, name=folder.name or "disk"),
+            ledger=ledger,
+            clock=clock,
+            boot_id=boot_id,
+            queue_bytes=queue_bytes,
+            retry_s=retry_s,
+            expected_disk=expected_disk,
+            name=str(folder),
+        )
+
+    @classmethod
     async def open(
         cls,
         folder: Path,
@@ -125,20 +154,16 @@ class Ring:
         retry_s: float = 5.0,
         expected_disk: uuid.UUID | None = None,
     ) -> Ring:
-        """The ring in `folder`. Never fails for the disk: without one, or with an unreadable one, the ring is degraded and says why.
-
-        `expected_disk` refuses any other ring. `durability` as in `FileDevice`.
-        """
-        ring = cls(
-            open_device=lambda: FileDevice(folder, durability=durability),
-            make_calls=lambda: DiskThreads(clock=clock, name=folder.name or "disk"),
+        """`at`, mounted. Never fails for the disk: without one, or with an unreadable one, the ring is degraded and says why."""
+        ring = cls.at(
+            folder,
             ledger=ledger,
             clock=clock,
             boot_id=boot_id,
+            durability=durability,
             queue_bytes=queue_bytes,
             retry_s=retry_s,
             expected_disk=expected_disk,
-            name=str(folder),
         )
         await ring.mount()
         return ring
