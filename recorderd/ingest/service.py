@@ -83,7 +83,6 @@ class Ingest:
             clock=self._clock,
             sweep=self.sweep,
             chance=self._chance,
-            first_serial=self._serials.get(request.receiver, 1),
         )
         self._streams[request.receiver] = stream
         if self._group is not None:
@@ -131,10 +130,11 @@ class Ingest:
         while (ending := self._ending.get(receiver)) is not None:
             await ending.wait()
         ended = self._ending[receiver] = asyncio.Event()
+        stream.last_serial = self._serials.get(receiver, 0)
         try:
             await stream.run()
         finally:
-            self._serials[receiver] = stream.next_serial
+            self._serials[receiver] = stream.last_serial
             del self._ending[receiver]
             ended.set()
 

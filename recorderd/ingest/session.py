@@ -298,7 +298,8 @@ class Session:
         arrival = self._arrivals[unit.track]
         before = arrival.newest
         arrival.observe(unit.pts, unit.arrival_ns)
-        if before and self._client.kinds[unit.track] is self._watched:
+        whole = unit.track not in self._holes
+        if before and whole and self._client.kinds[unit.track] is self._watched:
             step_ns = abs(unit.pts - before) * 1_000_000_000 // self._client.receivers[unit.track].clock_rate
             self.watch.interval(step_ns, self._now_ns)
 

@@ -24,6 +24,7 @@ PROBE_WAIT_NS = 8 * SECOND
 PROBE_EVERY_NS = 5 * SECOND
 NO_MEDIA_NS = 10 * SECOND
 GIVE_UP_NS = 20 * SECOND
+MANY_FRAMES = 30
 _BUCKET_NS = 10 * SECOND
 _BUCKETS = 6
 
@@ -46,6 +47,7 @@ class MediaWatch:
         self.had_media = False
         self._patience_ns = round(patience_s * SECOND)
         self._longest = [0] * _BUCKETS
+        self._frames = [0] * _BUCKETS
         self._bucket = now_ns // _BUCKET_NS
         self._probe_ns: int | None = None
         self._first_probe_ns: int | None = None
@@ -53,14 +55,21 @@ class MediaWatch:
         self._played_again = False
 
     def interval(self, length_ns: int, now_ns: int) -> None:
-        """The media time between two frames of the watched track."""
+        """The media time between two frames of the watched track.
+
+        One that ends a pause is left out when the last minute had many frames: it is the fault, not the stream's pace.
+        """
         bucket = now_ns // _BUCKET_NS
         if bucket != self._bucket:
             for stale in range(self._bucket + 1, min(bucket, self._bucket + _BUCKETS) + 1):
-                self._longest[stale % _BUCKETS] = 0
+                self._longest[stale % _BUCKETS] = self._frames[stale % _BUCKETS] = 0
             self._bucket = bucket
+        if self.quiet and sum(self._frames) >= MANY_FRAMES:
+            return
         index = bucket % _BUCKETS
-        self._longest[index] = max(self._longest[index], length_ns)
+        self._frames[index] += 1
+        if length_ns > self._longest[index]:
+            self._longest[index] = length_ns
 
     @property
     def threshold_ns(self) -> int:

@@ -79,7 +79,6 @@ class Stream:
         clock: Clock,
         sweep: Sweep,
         chance: random.Random,
-        first_serial: int = 1,
         open_with: Callable[[StreamRequest, RtspUrl], Opener] = opener,
         reach: Callable[[str, int], Awaitable[GapCause | None]] = reachable,
     ) -> None:
@@ -91,7 +90,7 @@ class Stream:
         self._chance = chance
         self._open_with = open_with
         self._reachable = reach
-        self._serial = first_serial - 1
+        self.last_serial = 0  # of the sessions opened so far
         self._stopping = asyncio.Event()
         self._probe = asyncio.Event()
         self._delay_s = FIRST_RETRY_S
@@ -101,10 +100,6 @@ class Stream:
         self._session: Session | None = None
         self._rate_cap = RateCap(request.rate_cap_bps)
         self._rescued = ""
-
-    @property
-    def next_serial(self) -> int:
-        return self._serial + 1
 
     @property
     def tally(self) -> Tally | None:
@@ -126,6 +121,7 @@ class Stream:
         now = replace(status, last_byte_ns=watch.last_byte_ns)
         if watch.had_media:
             now.last_media_ns = watch.last_media_ns
+            now.fresh_sessions_without_media = 0
         if status.state is StreamState.STREAMING and (watch.quiet or not watch.had_media):
             now.state = StreamState.QUIET
             now.since_ns = watch.last_media_ns
@@ -281,7 +277,8 @@ class Stream:
         if session.watch.had_media:
             self.status.fresh_sessions_without_media = 0
             self._patience_s = 20.0
-            self._rescued = ""
+            if outcome.cause is not GapCause.PORT_CYCLED:
+                self._rescued = ""
         elif outcome.cause is GapCause.NO_MEDIA:
             self.status.fresh_sessions_without_media += 1
             if self.status.fresh_sessions_without_media > 1:
@@ -305,10 +302,10 @@ class Stream:
             session.abandon(self._clock.boottime_ns(), GapCause.CONFIGURATION, "stopped; TEARDOWN was not answered")
 
     def _next_session(self, formats: tuple[TrackFormat, ...], started_ns: int) -> StreamSession:
-        self._serial += 1
+        self.last_serial += 1
         self.status.sessions += 1
         self._set(StreamState.STREAMING, None, "")
-        return StreamSession(self.request.receiver, self._serial, formats, started_ns)
+        return StreamSession(self.request.receiver, self.last_serial, formats, started_ns)
 
     def _remark(self, text: str) -> None:
         if text not in self.status.remarks:

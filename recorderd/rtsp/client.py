@@ -42,7 +42,7 @@ ANSWER_TIMEOUT_NS = 10_000_000_000
 SHORT_BODY_NS = 1_500_000_000  # a body this long overdue is taken as it is: its Content-Length was wrong
 REPORT_EVERY_NS = 5_000_000_000
 GOODBYE_NS = 1_000_000_000  # RTP may still come behind the BYE of its RTCP
-MAX_GARBAGE_BYTES = 1024 * 1024  # without one good frame in between
+MAX_GARBAGE_BYTES = 1024 * 1024  # more than there was good media since
 DEFAULT_TIMEOUT_S = 60
 
 
@@ -276,7 +276,8 @@ class Client:
                 elif stop > end:
                     break
                 elif receiver is not None:
-                    self._garbage = 0
+                    if self._garbage:
+                        self._garbage = max(0, self._garbage - (stop - position))
                     position = receiver.interleaved(buffer, position, end)
                     if self._state is State.PLAY:
                         self._open()
