@@ -16,6 +16,7 @@ from hw.boards.loader import load as load_board
 from recorderd.control.cameras import Cameras
 from recorderd.control.dispatch import Dispatch, Face
 from recorderd.control.explain import Chain
+from recorderd.control.recording_faces import recording_faces
 from recorderd.control.system import SystemFace
 from recorderd.control.timeline import TimelineFace
 from recorderd.daemon.watchdog import LoopProbe
@@ -135,6 +136,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     faces: list[Face] = [
         system,
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring)),
+        *recording_faces(service=recordings, broker=broker, clock=clock),
     ]
     dispatch = Dispatch()
     for face in faces:

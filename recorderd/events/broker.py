@@ -140,6 +140,9 @@ class Broker:
         events = [record.event for record in self._properties.values()]
         return events if condition is None else [e for e in events if condition.matches(e)]
 
+    def property_records(self, condition: Condition | None = None) -> list[Record]:
+        return [r for r in self._properties.values() if condition is None or condition.matches(r.event)]
+
     def subscribe(self, condition: Condition | None = None, *, properties: bool = True) -> Subscription:
         first: list[Record] = []
         if properties:

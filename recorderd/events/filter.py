@@ -200,14 +200,15 @@ def parse_items(expression: str) -> Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A topic expression and a content filter, ready to use."""
+    """A topic expression and a content filter, ready to use. No topics: all."""
 
     topics: tuple[TopicPattern, ...]
     items: Predicate
 
     def matches(self, event: Event) -> bool:
         steps = event_steps(event.topic)
-        return any(p.matches(steps) for p in self.topics) and self.items(event.source + event.data)
+        wanted = not self.topics or any(p.matches(steps) for p in self.topics)
+        return wanted and self.items(event.source + event.data)
 
 
 def parse_condition(topic: str, source: str = "") -> Condition:

@@ -11,6 +11,7 @@ class Fault(Exception):
 
     code = "Sender"
     subcode = "InvalidArgVal"
+    kind = ""  # of the object that was not found, or what a limit is counted in
 
     def __init__(self, detail: str, *, argument: str = "", expected: str = "", got: str = "") -> None:
         super().__init__(detail)
@@ -27,21 +28,31 @@ class Fault(Exception):
 class NoDevice(Fault):
     """No device has this id."""
 
+    kind = "device"
+
 
 class NoRecording(Fault):
     """The token names no recording."""
+
+    kind = "recording"
 
 
 class NoTrack(Fault):
     """The token names no track of the recording."""
 
+    kind = "track"
+
 
 class NoRecordingJob(Fault):
     """The token names no recording job."""
 
+    kind = "job"
+
 
 class UnknownToken(Fault):
     """The token names no receiver."""
+
+    kind = "receiver"
 
 
 class NotFound(Fault):
@@ -50,6 +61,8 @@ class NotFound(Fault):
 
 class NoConfig(Fault):
     """The token names no storage destination."""
+
+    kind = "destination"
 
 
 class BadConfiguration(Fault):
@@ -76,37 +89,55 @@ class _Refused(Fault):
 class MaxDevices(_Refused):
     """The recorder holds as many devices as it can."""
 
+    kind = "devices"
+
 
 class MaxRecordings(_Refused):
     """The recorder holds as many recordings as it can."""
+
+    kind = "recordings"
 
 
 class MaxTracks(_Refused):
     """The recording holds as many tracks of this type as it can."""
 
+    kind = "tracks"
+
 
 class MaxRecordingJobs(_Refused):
     """The recorder holds as many recording jobs as it can."""
+
+    kind = "jobs"
 
 
 class MaxReceivers(_Refused):
     """The recorder holds as many receivers as it can."""
 
+    kind = "receivers"
+
 
 class MaxSchedules(_Refused):
     """A limit of the schedule service is reached: schedules, special days, or periods per day."""
+
+    kind = "schedules"
 
 
 class MaxGroups(_Refused):
     """The recorder holds as many recording groups as it can."""
 
+    kind = "groups"
+
 
 class MaxStorageConfigurations(_Refused):
     """The recorder holds as many storage destinations as it can."""
 
+    kind = "destinations"
+
 
 class MaxLocks(_Refused):
     """The lock would leave too little of the ring to record into (format.md, section 12)."""
+
+    kind = "locks"
 
 
 class CannotDelete(_Refused):

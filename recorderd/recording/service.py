@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from recorderd.events.broker import Broker
+from recorderd.model.calendar import ScheduleState
 from recorderd.model.destination import Destination
 from recorderd.model.device import Device, DeviceSettings
 from recorderd.model.faults import NoRecordingJob
@@ -21,15 +22,16 @@ from recorderd.model.job import EventFilter, JobRequest, JobState, RecordingJob
 from recorderd.model.limits import Limits
 from recorderd.model.objects import Change, Draft, Objects
 from recorderd.model.ports import Clock, MediaArchive, MediaStore, Retention, StreamSource
-from recorderd.model.receiver import Receiver, ReceiverConfiguration
+from recorderd.model.receiver import Receiver, ReceiverConfiguration, ReceiverState
 from recorderd.model.recording import Recording, RecordingConfiguration, Track, TrackConfiguration
 from recorderd.model.schedule import Schedule, SpecialDayGroup
-from recorderd.recording import announce
+from recorderd.recording import announce, shortform
 from recorderd.recording.engine import Engine
 from recorderd.recording.media import StoredMedia
 from recorderd.recording.operations import Operations
 from recorderd.recording.overrides import Overrides
 from recorderd.recording.rules import destinations, devices, groups, jobs, receivers, recordings, schedules
+from recorderd.recording.shortform import Added, Addition
 from recorderd.recording.timetable import Timetable
 from recorderd.recording.transactions import StateStore, Transactions
 
@@ -63,6 +65,7 @@ class RecordingService:
         self.objects = state.load()
         self.broker = broker
         self._clock = clock
+        self._state = state
         self._metadata = metadata
         self._camera_lost = camera_lost
         self.timetable = Timetable(objects=self.objects, clock=clock, time_zone=time_zone)
@@ -177,6 +180,14 @@ class RecordingService:
         """Several steps as one change: for short forms that create a device, a recording and a job at once."""
         return await self._transactions.run(rule)
 
+    def has_secret(self, kind: str, key: str, name: str) -> bool:
+        """Whether it is set: all that is ever told of a secret."""
+        return self._state.secret(kind, key, name) is not None
+
+    async def add(self, wanted: Addition) -> Added:
+        """From a URL to a working recording, as one change."""
+        return await self.change(lambda d: shortform.add(d, self.limits, wanted))
+
     # --- devices -------------------------------------------------------------------------------------------
 
     def list_devices(self) -> list[Device]:
@@ -205,6 +216,15 @@ class RecordingService:
 
     def get_receiver(self, token: str) -> Receiver:
         return receivers.get(self._read(), token)
+
+    def receiver_state(self, token: str) -> tuple[ReceiverState, str, str]:
+        """State, why there is no session, id of the device."""
+        receivers.get(self._read(), token)
+        stream = self.engine.sources.streams.get(token)
+        device = self.engine.sources.devices.get(token, "")
+        if stream is None:
+            return ReceiverState.NOT_CONNECTED, "", device
+        return stream.state, stream.detail, device
 
     async def create_receiver(self, configuration: ReceiverConfiguration) -> Receiver:
         return await self.change(lambda d: receivers.create(d, self.limits, configuration))
@@ -314,6 +334,13 @@ class RecordingService:
 
     def get_schedule(self, token: str) -> Schedule:
         return schedules.get(self._read(), token)
+
+    def schedule_state(self, token: str) -> ScheduleState:
+        schedules.get(self._read(), token)
+        calendar = self.timetable.calendar(token)
+        if calendar is None:
+            return ScheduleState(False, False, None)
+        return calendar.at(self._clock.realtime_ns())
 
     async def create_schedule(self, schedule: Schedule) -> Schedule:
         return await self.change(lambda d: schedules.create(d, self.limits, schedule))

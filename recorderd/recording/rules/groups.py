@@ -114,6 +114,13 @@ def stream_options(draft: Draft, text: str, *, prebuffer: bool) -> StreamOptions
     return options
 
 
+def advice(group: RecordingGroup) -> tuple[str, ...]:
+    """What the recorder page says about pre-buffered streams, where the group does not follow it."""
+    if not group.stream_options:
+        return ()
+    return parse_stream_options(group.stream_options).warnings(group.pre_duration_ms > 0)
+
+
 def set_active(draft: Draft, group_id: str, active: bool, event_filter: EventFilter | None = None) -> RecordingJob:
     """Starts or stops recording into the group, continuously or on an event with the group's pre- and post-duration."""
     group = get(draft, group_id)

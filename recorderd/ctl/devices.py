@@ -1,0 +1,211 @@
+"""`recorderctl devices`: cameras, and the short way from a URL to a working recording."""
+
+from __future__ import annotations
+
+import argparse
+from urllib.parse import urlsplit
+
+import msgspec
+
+from recorderd.ctl.session import Failure, Session
+from recorderd.ctl.table import table
+from recorderd.model.device import CertificateValidation, DeviceProtocol, DeviceSettings
+from recorderd.protocol import devices
+from recorderd.protocol.printable import printable
+
+EXAMPLES = """examples:
+  recorderctl devices add rtsp://admin@192.0.2.10/stream1 --record
+  recorderctl devices add rtsp://192.0.2.11/stream1 --id door --user admin --on-motion --before 5 --after 10
+  recorderctl devices replace door --address 192.0.2.12 --user admin"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="all devices").set_defaults(run=run_list)
+    show = actions.add_parser("show", help="one device, in full")
+    show.add_argument("device")
+    show.set_defaults(run=run_show)
+    add = actions.add_parser("add", help="a device from a stream's URL; the password is asked for", epilog=EXAMPLES)
+    add.add_argument("url", help="rtsp://[user@]host[:port]/path")
+    add.add_argument("--id", metavar="NAME", help="the device's id (default: made from the host)")
+    add.add_argument("--name", help="a name for people")
+    add.add_argument("--record", action="store_true", help="record continuously from now on")
+    add.add_argument("--on-motion", action="store_true", help="record while the camera reports motion")
+    add.add_argument("--before", type=seconds, default=0, metavar="SECONDS", help="also record this long before motion")
+    add.add_argument("--after", type=seconds, default=0, metavar="SECONDS", help="and this long after it")
+    _credentials(add)
+    add.set_defaults(run=run_add)
+    for word, text, run in (
+        ("create", "a device without a stream", run_create),
+        ("set", "change a device", run_set),
+        ("replace", "put new hardware under an old device; its recordings stay", run_replace),
+    ):
+        action = actions.add_parser(word, help=text)
+        action.add_argument("device")
+        _settings(action)
+        _credentials(action)
+        action.set_defaults(run=run)
+    remove = actions.add_parser("remove", help="forget a device that no job records from")
+    remove.add_argument("device")
+    remove.set_defaults(run=run_remove)
+
+
+def seconds(text: str) -> int:
+    """Seconds of the command line as milliseconds."""
+    value = float(text)
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError("0 to 86400 seconds")
+    return round(value * 1000)
+
+
+def _credentials(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", metavar="NAME", help="user name at the device; its password is asked for")
+    parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    parser.add_argument(
+        "--allow-basic", action="store_true", default=None, help="allow Basic authentication without TLS"
+    )
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--description")
+    parser.add_argument("--serial", metavar="NUMBER")
+    parser.add_argument("--address", metavar="HOST")
+    parser.add_argument("--protocol", choices=[p.value for p in DeviceProtocol])
+    parser.add_argument("--port", type=int, help="0: the protocol's default")
+    parser.add_argument("--certificates", choices=[c.value for c in CertificateValidation], help="how they are checked")
+    parser.add_argument("--events", choices=("on", "off"), help="listen for motion even where nothing records")
+    parser.add_argument("--model")
+    parser.add_argument("--mac")
+    parser.add_argument("--poe-port", metavar="LABEL")
+
+
+def _given(arguments: argparse.Namespace, session: Session) -> DeviceSettings:
+    password = None
+    if arguments.user is not None or arguments.password_stdin:
+        password = session.secret(
+            f"password of {arguments.user or arguments.device}", from_stdin=arguments.password_stdin
+        )
+    return DeviceSettings(
+        description=arguments.description,
+        serial_number=arguments.serial,
+        address=arguments.address,
+        protocol=DeviceProtocol(arguments.protocol) if arguments.protocol else None,
+        port=arguments.port,
+        certificate_validation=CertificateValidation(arguments.certificates) if arguments.certificates else None,
+        username=arguments.user,
+        password=password,
+        allow_basic=arguments.allow_basic,
+        events_enabled=None if arguments.events is None else arguments.events == "on",
+        model=arguments.model,
+        mac=arguments.mac,
+        poe_port=arguments.poe_port,
+    )
+
+
+def all_devices(session: Session) -> list[devices.DeviceInfo]:
+    found: list[devices.DeviceInfo] = []
+    after: str | None = None
+    while True:
+        reply = session.call(devices.LIST, devices.ListCall(after=after))
+        found.extend(reply.devices)
+        after = reply.next
+        if after is None:
+            return found
+
+
+def run_list(_: argparse.Namespace, session: Session) -> int:
+    found = all_devices(session)
+    rows = [
+        (
+            d.id,
+            d.address or "-",
+            d.protocol.value,
+            d.username or "-",
+            "on" if d.events_enabled else "-",
+            d.poe_port or "-",
+            d.model,
+        )
+        for d in found
+    ]
+    session.show(
+        devices.ListReply(devices=found),
+        lambda: table(("DEVICE", "ADDRESS", "PROTOCOL", "USER", "EVENTS", "PORT", "MODEL"), rows),
+    )
+    return 0
+
+
+def run_show(arguments: argparse.Namespace, session: Session) -> int:
+    reply = session.call(devices.GET, devices.DeviceCall(device=arguments.device))
+    session.show(reply, lambda: fields(reply.device))
+    return 0
+
+
+def fields(value: msgspec.Struct) -> str:
+    """A struct, one field to a line, empty ones left out."""
+    lines = []
+    for name, content in msgspec.to_builtins(value).items():
+        if content not in ("", None, [], ()):
+            lines.append(f"{name.replace('_', ' '):24}{printable(str(content), 200)}")
+    return "\n".join(lines)
+
+
+def run_add(arguments: argparse.Namespace, session: Session) -> int:
+    try:
+        parts = urlsplit(arguments.url)
+        user, inline = parts.username, parts.password
+    except ValueError as error:
+        raise Failure(f"not a URL: {printable(arguments.url, 100)}") from error
+    password = None
+    if arguments.password_stdin or ((arguments.user or user) and inline is None):
+        password = session.secret(f"password of {arguments.user or user}", from_stdin=arguments.password_stdin)
+    reply = session.call(
+        devices.ADD,
+        devices.AddCall(
+            uri=arguments.url,
+            device=arguments.id,
+            name=arguments.name,
+            username=arguments.user,
+            password=password,
+            allow_basic=bool(arguments.allow_basic),
+            record=arguments.record or arguments.on_motion,
+            on_motion=arguments.on_motion,
+            before_ms=arguments.before,
+            after_ms=arguments.after,
+        ),
+    )
+    session.show(reply, lambda: _added(reply, arguments.on_motion))
+    return 0
+
+
+def _added(reply: devices.AddReply, on_motion: bool) -> str:
+    name = printable(reply.device)
+    if reply.recording is None:
+        return f"{name}: known, with receiver {reply.receiver}. Nothing is recorded yet (--record)."
+    how = "when it reports motion" if on_motion else "continuously"
+    return f"{name}: recorded {how} into {reply.recording} by {reply.job}."
+
+
+def run_create(arguments: argparse.Namespace, session: Session) -> int:
+    call = devices.SettingsCall(device=arguments.device, settings=_given(arguments, session))
+    return _done(session, session.call(devices.CREATE, call))
+
+
+def run_set(arguments: argparse.Namespace, session: Session) -> int:
+    call = devices.SettingsCall(device=arguments.device, settings=_given(arguments, session))
+    return _done(session, session.call(devices.UPDATE, call))
+
+
+def run_replace(arguments: argparse.Namespace, session: Session) -> int:
+    call = devices.SettingsCall(device=arguments.device, settings=_given(arguments, session))
+    return _done(session, session.call(devices.REPLACE, call))
+
+
+def _done(session: Session, reply: devices.DeviceReply) -> int:
+    session.show(reply, lambda: fields(reply.device))
+    return 0
+
+
+def run_remove(arguments: argparse.Namespace, session: Session) -> int:
+    session.show(session.call(devices.DELETE, devices.DeviceCall(device=arguments.device)), str)
+    return 0
