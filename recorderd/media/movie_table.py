@@ -120,11 +120,13 @@ class TrackColumns:
         """Of the media, in ticks."""
         return self.last_dts - self.first_dts + self._last_duration
 
+    def end_tick(self) -> int:
+        """Of the last sample shown, on the movie's axis."""
+        return self.first_dts + self._composition.values[0] + self.duration()
+
     def presented(self) -> int:
         """From the start of the movie to the end of the track, in the movie's timescale."""
-        return (
-            max(0, self.first_dts + self._composition.values[0] + self.duration()) * MOVIE_TIMESCALE // self.clock_rate
-        )
+        return max(0, self.end_tick()) * MOVIE_TIMESCALE // self.clock_rate
 
     def trak(self, track_id: int, entries: Sequence[TrackFormat], *, in_band: bool) -> bytes:
         """The box; the track must have samples."""

@@ -87,6 +87,11 @@ class Remux:
         """Written so far, per output track."""
         return tuple(output.columns.count for output in self._outputs)
 
+    def end_tick(self, output: int) -> int | None:
+        """Where what the track holds ends on the axis, in its clock; None while it holds nothing."""
+        columns = self._outputs[output].columns
+        return columns.end_tick() if columns.count else None
+
     def duration_s(self) -> float:
         """From the start of the movie to the end of its longest track."""
         return max((o.columns.presented() for o in self._outputs if o.columns.count), default=0) / MOVIE_TIMESCALE

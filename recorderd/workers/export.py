@@ -1,0 +1,187 @@
+"""The export worker: checked fragments in, one MP4 out. Started by the daemon as `python -m recorderd.workers.export PARENT`.
+
+It gets slots one message at a time (see `protocol.work`), reads them through descriptors that it cannot write to, checks every fragment
+against generation, sequence and checksum, and writes the file to its standard output. What cannot be read leaves a gap and a note.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from recorderd.media.alignment import Alignment
+from recorderd.media.errors import MediaError
+from recorderd.media.remux import Remux, Take
+from recorderd.media.sample_table import MAX_TRACKS, TrackTable, parse_fragment
+from recorderd.protocol.work import ExportWork, Finish, Range, SlotDone, SlotWork, WorkDone
+from recorderd.ring.layout import FragmentRecord, TrackPart
+from recorderd.workers.aac import AacTrack
+from recorderd.workers.channel import Channel, NoWork, write_all
+from recorderd.workers.confinement import confine
+from recorderd.workers.stored_fragment import FragmentReader, Rotten
+
+_NS = 1_000_000_000
+_EDGE_NS = 5_000_000  # a range that begins or ends this close to a fragment's edge means the edge
+_MAX_NOTES = 100
+_MEMORY_BYTES = 1 << 30
+_CPU_S = 4 * 3600
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What an output track took last: the next share goes on from it only if nothing is missing between."""
+
+    session: Hashable = None
+    range: Hashable = None
+    cold: bool = True
+
+
+class Export:
+    """Turns slot work into pieces of the file. Does no I/O but reading slots."""
+
+    def __init__(self, work: ExportWork) -> None:
+        self._disk = uuid.UUID(work.disk)
+        self._rates = [track.format.clock_rate for track in work.tracks]
+        self._aac = {
+            n: AacTrack(track.format)
+            for n, track in enumerate(work.tracks)
+            if work.audio_as_aac and AacTrack.takes(track.format)
+        }
+        formats = [self._aac[n].format if n in self._aac else track.format for n, track in enumerate(work.tracks)]
+        self._remux = Remux(formats, [track.name for track in work.tracks], fragmented=work.fragmented)
+        self._alignment = Alignment([track.format for track in work.tracks])
+        self._progress = [_Progress() for _ in work.tracks]
+        self._reader = FragmentReader()
+        self.notes: list[str] = []
+        self._unnoted = 0
+
+    def slot(self, work: SlotWork, fd: int, write: Writer) -> None:
+        """Reads the slot's fragments in order and passes pieces of the file to `write`. Raises MediaError, OSError."""
+        for stored in work.fragments:
+            ranges = [r for r in work.ranges if r.first <= stored.sequence < r.first + r.count]
+            if not ranges:
+                continue
+            try:
+                record, payload = self._reader.read(
+                    fd, stored, disk=self._disk, generation=work.generation, slot_bytes=work.slot_bytes
+                )
+                tables = {table.track: table for table in parse_fragment(payload, MAX_TRACKS)}
+                takes = [
+                    take for r in sorted(ranges, key=lambda r: r.output) for take in self._take(work, r, record, tables)
+                ]
+            except (Rotten, MediaError) as error:
+                self._missing(work, ranges, error)
+                continue
+            if takes:
+                self._add(payload, takes, write)
+
+    def _add(self, payload: memoryview, takes: list[Take], write: Writer) -> None:
+        copied = [take for take in takes if take.output not in self._aac]
+        write(self._remux.add(payload, copied))
+        for take in takes:
+            if take.output in self._aac:
+                for encoded, again in self._aac[take.output].feed(payload, take):
+                    write(self._remux.add(memoryview(encoded), [again]))
+
+    def finish(self, write: Writer) -> WorkDone:
+        """Raises MediaError when there is nothing to write."""
+        for track in self._aac.values():
+            for encoded, take in track.finish():
+                write(self._remux.add(memoryview(encoded), [take]))
+        write(self._remux.finish())
+        if self._unnoted:
+            self.notes.append(f"{self._unnoted} more fragments could not be read")
+        return WorkDone(True, "", tuple(self.notes), self._remux.samples, self._remux.duration_s())
+
+    def _take(
+        self, work: SlotWork, part_range: Range, record: FragmentRecord, tables: dict[int, TrackTable]
+    ) -> list[Take]:
+        part = next((part for part in record.parts if part.track == part_range.track), None)
+        table = tables.get(part_range.track)
+        if part is None or table is None:
+            return []
+        rate = self._rates[part_range.output]
+        from_pts, to_pts, outside = _cuts(part, part_range, rate)
+        if outside:
+            return []
+        progress = self._progress[part_range.output]
+        session = (work.source, record.boot_id, part.anchor.session)
+        placed = self._alignment.place(
+            part_range.output,
+            session,
+            part.anchor.media_time,
+            part.anchor.boottime_ns + work.axis_ns,
+            part.anchor.report,
+            self._remux.end_tick(part_range.output),
+        )
+        here = (work.slot, work.generation, part_range)
+        cold = progress.cold or session != progress.session or (part_range.cold and here != progress.range)
+        progress.session, progress.range, progress.cold = session, here, False
+        return [Take(part_range.output, table, part.anchor.media_time, placed.tick, cold, from_pts, to_pts)]
+
+    def _missing(self, work: SlotWork, ranges: list[Range], error: Exception) -> None:
+        for missing in ranges:
+            self._progress[missing.output].cold = True
+        if len(self.notes) < _MAX_NOTES:
+            self.notes.append(f"slot {work.slot}: {error}; left out")
+        else:
+            self._unnoted += 1
+
+
+class Writer:
+    """Callable: writes pieces to the standard output and counts them."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def __call__(self, pieces: list[bytes | memoryview]) -> None:
+        self.bytes += write_all(pieces)
+
+
+def _cuts(part: TrackPart, share: Range, rate: int) -> tuple[int | None, int | None, bool]:
+    """(from, to, nothing of it) in media time: where the range begins or ends inside this fragment."""
+    anchor = part.anchor
+    edge = _EDGE_NS * rate // _NS
+    begin = anchor.media_time + (share.start_ns - anchor.boottime_ns) * rate // _NS
+    end = anchor.media_time + (share.stop_ns - anchor.boottime_ns) * rate // _NS
+    from_pts = begin if begin > part.first_pts + edge else None
+    to_pts = end if end < part.end_pts - edge else None
+    if share.from_pts is not None:
+        from_pts = share.from_pts if part.first_pts <= share.from_pts < part.end_pts else from_pts
+    outside = begin >= part.end_pts or end <= part.first_pts
+    return from_pts, to_pts, outside
+
+
+def main() -> int:
+    confine(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, parent=int(sys.argv[1]))
+    channel = Channel()
+    write = Writer()
+    try:
+        work, _ = channel.receive(ExportWork)
+        export = Export(work)
+        while True:
+            message, fds = channel.receive(SlotWork | Finish)  # type: ignore[arg-type]  # a union is a type to msgspec
+            if isinstance(message, Finish):
+                break
+            try:
+                export.slot(message, fds[0], write)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            channel.send(SlotDone(message.number))
+        done = export.finish(write)
+    except (BrokenPipeError, NoWork):
+        return 1
+    except MediaError as error:
+        done = WorkDone(False, str(error))
+    except OSError as error:
+        done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
+    channel.send(done)
+    return 0 if done.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
