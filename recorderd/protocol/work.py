@@ -1,6 +1,6 @@
 """What the daemon asks of its workers, and what they answer: messages between two processes, JSON, one per datagram.
 
-A worker has its work on a SOCK_SEQPACKET socket (descriptor 3), with descriptors of slots as ancillary data, and writes media to its
+A worker has its work on a SOCK_SEQPACKET socket, with descriptors of slots as ancillary data, and writes media to its
 standard output. It never opens a path and never learns a credential.
 """
 
@@ -10,7 +10,6 @@ import msgspec
 
 from recorderd.model.stream import TrackFormat
 
-WORK_FD = 3
 MAX_MESSAGE_BYTES = 128 * 1024
 MAX_FRAGMENTS = 512  # per message
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from recorderd.ring.border import SlotRef
 from recorderd.ring.files import read_bytes, slot_path
-from recorderd.ring.layout import CorruptStructure, FragmentRecord, IndexEntry, SlotIdentity, SlotState, payload_crc
+from recorderd.ring.layout import (
+    MOOV_OFFSET,
+    CorruptStructure,
+    FragmentRecord,
+    IndexEntry,
+    SlotIdentity,
+    SlotState,
+    payload_crc,
+)
 from recorderd.ring.leases import Lease
 from recorderd.ring.scan import load_index, read_slot_identity
 from recorderd.ring.store import Store
@@ -42,6 +50,18 @@ class SlotReader:
     @property
     def ref(self) -> SlotRef:
         return self.lease.ref
+
+    @property
+    def descriptor(self) -> int:
+        """Of the slot, for reading only, to be passed to a worker: while `read_slot` lasts. It reads whole aligned blocks."""
+        return self._handle
+
+    async def moov(self, identity: SlotIdentity) -> bytes:
+        """The slot's `moov`, unchecked: a disk is input. Raises Recycled, OSError."""
+        io = self._store.io
+        data = await read_bytes(io.device, io.calls, io.buffers, self._handle, MOOV_OFFSET, identity.moov_bytes)
+        self.check()
+        return data
 
     async def entries(self, *, refresh: bool = False) -> tuple[IndexEntry, ...]:
         """The durable fragments in order; `refresh` looks again (an open slot grows). Raises Recycled, OSError."""

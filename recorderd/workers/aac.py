@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -32,6 +32,9 @@ class AacTrack:
         self._fed = 0  # samples given to the encoder or waiting, since `_start`
         self._encoded = 0  # samples given to the encoder
         self._output = 0
+        # PyAV knows what kind of context this is only at run time.
+        self._decoder = cast(av.AudioCodecContext, av.CodecContext.create(_DECODERS[stored.codec], "r"))
+        self._decoder.sample_rate, self._decoder.layout = self._rate, self._layout
         probe = self._open()
         self.format = formats.aac_format(bytes(probe.extradata or b""))
 
@@ -70,7 +73,7 @@ class AacTrack:
             self._encoder = None
 
     def _open(self) -> av.AudioCodecContext:
-        encoder = av.AudioCodecContext.create("aac", "w")
+        encoder = av.CodecContext.create("aac", "w")
         encoder.sample_rate, encoder.layout, encoder.format = self._rate, self._layout, "fltp"
         encoder.flags |= av.codec.context.Flags.global_header
         encoder.open()
@@ -78,9 +81,7 @@ class AacTrack:
 
     def _decode(self, raw: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
         """Interleaved 16-bit samples, shape (1, samples * channels)."""
-        decoder: av.AudioCodecContext = av.AudioCodecContext.create(_DECODERS[self._stored.codec], "r")
-        decoder.sample_rate, decoder.layout = self._rate, self._layout
-        frames = [frame.to_ndarray() for frame in decoder.decode(av.Packet(raw))]
+        frames = [frame.to_ndarray() for frame in self._decoder.decode(av.Packet(raw))]
         return np.concatenate(frames, axis=1) if frames else np.zeros((1, 0), np.int16)
 
     def _encode(self, *, last: bool) -> list[tuple[int, bytes]]:

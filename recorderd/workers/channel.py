@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from recorderd.protocol.work import MAX_MESSAGE_BYTES, WORK_FD, SlotDone, WorkDone
+from recorderd.protocol.work import MAX_MESSAGE_BYTES, SlotDone, WorkDone
 
 T = TypeVar("T")
 _IOV_MAX = 512
@@ -23,7 +23,7 @@ class NoWork(Exception):
 class Channel:
     """Blocking. `receive` gives the next message of one of the wanted types, and the descriptors that came with it."""
 
-    def __init__(self, fd: int = WORK_FD) -> None:
+    def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
 
     def receive(self, wanted: type[T]) -> tuple[T, list[int]]:

@@ -1,4 +1,4 @@
-"""The export worker: checked fragments in, one MP4 out. Started by the daemon as `python -m recorderd.workers.export PARENT`.
+"""The export worker: checked fragments in, one MP4 out. Started by the daemon as `python -m recorderd.workers.export PARENT DESCRIPTOR`.
 
 It gets slots one message at a time (see `protocol.work`), reads them through descriptors that it cannot write to, checks every fragment
 against generation, sequence and checksum, and writes the file to its standard output. What cannot be read leaves a gap and a note.
@@ -55,6 +55,8 @@ class Export:
         self._alignment = Alignment([track.format for track in work.tracks])
         self._progress = [_Progress() for _ in work.tracks]
         self._reader = FragmentReader()
+        self._origin_ns = 0  # axis time at which the file begins
+        self._begun = False
         self.notes: list[str] = []
         self._unnoted = 0
 
@@ -71,7 +73,7 @@ class Export:
                 tables = {table.track: table for table in parse_fragment(payload, MAX_TRACKS)}
                 takes = [
                     take for r in sorted(ranges, key=lambda r: r.output) for take in self._take(work, r, record, tables)
-                ]
+                ]  # the leader first
             except (Rotten, MediaError) as error:
                 self._missing(work, ranges, error)
                 continue
@@ -107,13 +109,15 @@ class Export:
         from_pts, to_pts, outside = _cuts(part, part_range, rate)
         if outside:
             return []
+        if not self._begun:
+            self._begin(work, part_range, part)
         progress = self._progress[part_range.output]
         session = (work.source, record.boot_id, part.anchor.session)
         placed = self._alignment.place(
             part_range.output,
             session,
             part.anchor.media_time,
-            part.anchor.boottime_ns + work.axis_ns,
+            part.anchor.boottime_ns + work.axis_ns - self._origin_ns,
             part.anchor.report,
             self._remux.end_tick(part_range.output),
         )
@@ -121,6 +125,13 @@ class Export:
         cold = progress.cold or session != progress.session or (part_range.cold and here != progress.range)
         progress.session, progress.range, progress.cold = session, here, False
         return [Take(part_range.output, table, part.anchor.media_time, placed.tick, cold, from_pts, to_pts)]
+
+    def _begin(self, work: SlotWork, first: Range, part: TrackPart) -> None:
+        """The file begins exactly at its first key frame, which the plan knows to within the drift of a slot."""
+        self._begun = True
+        if first.from_pts is not None and part.first_pts <= first.from_pts < part.end_pts:
+            ahead = first.from_pts - part.anchor.media_time
+            self._origin_ns = part.anchor.boottime_ns + ahead * _NS // self._rates[first.output] + work.axis_ns
 
     def _missing(self, work: SlotWork, ranges: list[Range], error: Exception) -> None:
         for missing in ranges:
@@ -157,7 +168,7 @@ def _cuts(part: TrackPart, share: Range, rate: int) -> tuple[int | None, int | N
 
 def main() -> int:
     confine(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, parent=int(sys.argv[1]))
-    channel = Channel()
+    channel = Channel(int(sys.argv[2]))
     write = Writer()
     try:
         work, _ = channel.receive(ExportWork)

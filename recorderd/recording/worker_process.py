@@ -1,0 +1,164 @@
+"""One child process: started with nothing but its work, watched, and ended by its descriptor.
+
+A worker inherits no environment, no descriptor but its work socket and its output, and no path. It cannot outlive the daemon (it asks the
+kernel for that itself, see `workers.confinement`), and the daemon never waits for it without a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+import recorderd
+from recorderd.protocol.work import MAX_MESSAGE_BYTES
+
+T = TypeVar("T")
+_PIPE_BYTES = 1 << 20
+_END_S = 5.0
+
+
+class WorkerFailed(Exception):
+    """The worker ended without an answer, or gave a wrong one."""
+
+
+class WorkerProcess:
+    """Made by `start`. Everything on the loop."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, output: int) -> None:
+        self._process = process
+        # Signals go through it: by then the id may belong to another process.
+        self._pidfd = _open_pidfd(process.pid)
+        self._channel = channel
+        self._output = output
+
+    @classmethod
+    async def start(cls, module: str) -> WorkerProcess:
+        """Runs `python -m recorderd.workers.MODULE`. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            ours.setblocking(False)
+            os.set_blocking(read_end, False)
+            with contextlib.suppress(OSError):  # a process without privilege may be at its limit for pipes: only slower
+                fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-s", "-m", f"recorderd.workers.{module}", str(os.getpid()), str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL, stdout=write_end, pass_fds=(theirs.fileno(),), cwd="/",
+                env=_environment(),
+            )  # fmt: skip
+        except BaseException:
+            ours.close()
+            os.close(read_end)
+            raise
+        finally:
+            theirs.close()
+            os.close(write_end)
+        return cls(process, ours, read_end)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def send(self, message: msgspec.Struct, fds: Sequence[int] = ()) -> None:
+        """Raises WorkerFailed when the worker is gone or the message too large."""
+        data = msgspec.json.encode(message)
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise WorkerFailed(f"a message of {len(data)} bytes")
+        while True:
+            try:
+                socket.send_fds(self._channel, [data], list(fds))
+                return
+            except BlockingIOError:
+                await _ready(self._channel.fileno(), writing=True)
+            except OSError as error:
+                raise WorkerFailed("the worker ended early") from error
+
+    def receive_now(self, wanted: type[T]) -> T | None:
+        """A message if there is one. Raises WorkerFailed when the worker is gone or answers nonsense."""
+        try:
+            data = self._channel.recv(MAX_MESSAGE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise WorkerFailed("the worker ended early") from error
+        if not data:
+            raise WorkerFailed("the worker ended early")
+        try:
+            return msgspec.json.decode(data, type=wanted)
+        except msgspec.DecodeError as error:
+            raise WorkerFailed(f"the worker's answer is malformed: {error}") from error
+
+    def read_now(self, size: int = _PIPE_BYTES) -> bytes | None:
+        """Output if there is some; None when there is none yet, empty at its end."""
+        try:
+            return os.read(self._output, size)
+        except BlockingIOError:
+            return None
+
+    async def wait_for_news(self, timeout_s: float, *, output: bool = True) -> None:
+        """Until there is a message, or output where `output` asks for it. Raises TimeoutError."""
+        fds = [self._channel.fileno(), *([self._output] if output else [])]
+        await asyncio.wait_for(_ready(*fds), timeout_s)
+
+    async def end(self) -> None:
+        """Ends the process if it has not ended by itself; closes what is ours. Idempotent."""
+        if self._output < 0:
+            return
+        self._channel.close()
+        os.close(self._output)
+        self._output = -1
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.close(self._pidfd)
+        # A process stuck in the kernel cannot be waited for; it has nothing of ours but descriptors that only read.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), _END_S)
+
+
+def _open_pidfd(pid: int) -> int:
+    """-1 when the process has ended already."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _environment() -> dict[str, str]:
+    """All a worker gets: where our package is, and one thread per library."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(Path(recorderd.__file__).resolve().parent.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+async def _ready(*fds: int, writing: bool = False) -> None:
+    """Until one of them can be read (or the first be written)."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+    for fd in fds:
+        add(fd, wake)
+    try:
+        await ready
+    finally:
+        for fd in fds:
+            remove(fd)

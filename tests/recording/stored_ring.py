@@ -1,0 +1,145 @@
+"""A real ring in a folder, filled with clips: what exports are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from recorderd.media.fragmenter import Fragmenter
+from recorderd.model.causes import GapCause, RunKind
+from recorderd.model.ports import Anchor, Writer, WriterSpec, WriterTrack
+from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
+from recorderd.model.timeline import RunCause
+from recorderd.recording.export_plan import WantedTrack
+from recorderd.recording.exports import RunningExport
+from recorderd.ring.device import FileDevice
+from recorderd.ring.disk_threads import DiskThreads
+from recorderd.ring.formatting import format_ring
+from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.ring import Ring, RingState
+from tests.media import clips
+from tests.simulated_time import FakeClock
+
+RECORDING, RECEIVER = uuid.UUID(int=0xE0), uuid.UUID(int=0xE1)
+TRACKS = (uuid.UUID(int=0xE2), uuid.UUID(int=0xE3))
+NS = 1_000_000_000
+KINDS = {MediaKind.VIDEO: "VIDEO001", MediaKind.AUDIO: "AUDIO001", MediaKind.METADATA: "META001"}
+
+
+def wanted(formats: Sequence[TrackFormat]) -> list[WantedTrack]:
+    return [WantedTrack(TRACKS[n], KINDS[form.kind], form.kind) for n, form in enumerate(formats)]
+
+
+@dataclass
+class Sink:
+    lost_causes: list[GapCause] = field(default_factory=list)
+
+    def durable(self, writer: Writer, through_ns: int, fragments: int) -> None: ...
+
+    def lost(self, writer: Writer, cause: GapCause, from_ns: int, to_ns: int) -> None:
+        self.lost_causes.append(cause)
+
+
+@contextlib.asynccontextmanager
+async def ring_in(
+    folder: Path, clock: FakeClock, *, boot: int = 1, slots: int = 24, slot_bytes: int = 1 << 20
+) -> AsyncIterator[Ring]:
+    """Formats the folder for boot 1; later boots find what is there."""
+    if boot == 1:
+        device, calls = FileDevice(folder, durability="none"), DiskThreads(clock=clock)
+        await format_ring(
+            device, calls, formatted_ns=clock.realtime_ns(), slots=slots, slot_bytes=slot_bytes, durability="none"
+        )
+        device.release()
+        calls.close()
+    ring = await Ring.open(
+        folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.UUID(int=boot), durability="none"
+    )
+    assert ring.state is RingState.HEALTHY, ring.status().detail
+    await ring.scan_now()
+    try:
+        yield ring
+    finally:
+        await ring.close()
+
+
+async def record(
+    ring: Ring,
+    clock: FakeClock,
+    formats: Sequence[TrackFormat],
+    units: Sequence[AccessUnit],
+    *,
+    session: int = 1,
+    tick_ns: int = 500_000_000,
+    arrival: dict[int, int] | None = None,
+) -> int:
+    """One run, whose units arrive from now on; the clock moves with them. Returns the boot time of the first arrival.
+
+    `arrival[track]`: boot time at which the track's media time 0 arrives, for anchors; default: as the units say.
+    """
+    begin_ns = clock.boottime_ns()
+    shift = begin_ns - units[0].arrival_ns
+    tracks = tuple(WriterTrack(TRACKS[n], form, KINDS[form.kind]) for n, form in enumerate(formats))
+    writer = ring.open_writer(WriterSpec(RECORDING, "door", RECEIVER, "camera", tracks), Sink())
+    run = ring.start_run(
+        RECORDING, uuid.UUID(int=9), "camera", RunCause(RunKind.CONTINUOUS), [track.track for track in tracks], begin_ns
+    )
+    fragmenter = Fragmenter(formats)
+    zero = {
+        track: next(u.arrival_ns + shift - u.pts * NS // formats[track].clock_rate for u in units if u.track == track)
+        for track in {unit.track for unit in units}
+    }
+
+    async def commit(*, last: bool) -> None:
+        while (cut := fragmenter.flush() if last else fragmenter.take(clock.boottime_ns())) is not None:
+            anchors = [
+                Anchor(
+                    first.track,
+                    first.pts,
+                    zero[first.track] + first.pts * NS // formats[first.track].clock_rate,
+                    session,
+                )
+                for first in cut.firsts
+            ]
+            writer.append(cut.fragment, run, anchors, cut.arrived_from_ns, cut.arrived_to_ns)
+        await ring.tick()
+
+    due = begin_ns + tick_ns
+    for unit in units:
+        arrived = replace(unit, arrival_ns=unit.arrival_ns + shift)
+        while arrived.arrival_ns >= due:
+            clock.advance((due - clock.boottime_ns()) / NS)
+            await commit(last=False)
+            due += tick_ns
+        fragmenter.push(arrived)
+    end_ns = max(unit.arrival_ns for unit in units) + shift + 40_000_000
+    clock.advance(max(0, end_ns - clock.boottime_ns()) / NS)
+    await commit(last=True)
+    ring.stop_run(run, clock.boottime_ns())
+    writer.close()
+    await ring.tick()
+    return begin_ns
+
+
+async def everything(export: RunningExport) -> bytes:
+    try:
+        return b"".join([piece async for piece in export])
+    finally:
+        await export.aclose()
+
+
+def session_units(
+    clip: clips.Clip, sound: clips.Clip | None = None, start: int = 0
+) -> tuple[list[TrackFormat], list[AccessUnit]]:
+    """A clip and its sound, whose media times begin at unrelated values."""
+    units = clips.on_track(clips.retime(clip.units, start), 0, clips.CLOCK)
+    base = units[0].arrival_ns
+    units = [replace(unit, arrival_ns=unit.arrival_ns - base) for unit in units]
+    if sound is None:
+        return [clip.form], units
+    rate = sound.form.clock_rate
+    heard = clips.on_track(sound.units, 1, rate)
+    return [clip.form, sound.form], clips.interleave(units, [replace(unit, pts=unit.pts + 77_000) for unit in heard])
