@@ -33,6 +33,7 @@ LEDGER_KINDS: Final = range(32, 128)
 MAX_ITEM_BYTES: Final = 3968  # of payload: an item never spans two journal blocks
 STORE_SECTIONS: Final = range(1, 32)  # checkpoint section numbers
 LEDGER_SECTIONS: Final = range(32, 128)
+CATALOGUE_SECTION: Final = 34  # also written, under a head of its own, to `catalogue.a` and `catalogue.b`
 
 
 class Item(NamedTuple):
@@ -117,6 +118,10 @@ class SlotView(Protocol):
 
     @property
     def boot_id(self) -> uuid.UUID: ...
+
+    @property
+    def ledger_bytes(self) -> int:
+        """Room for the ledger's sections in a checkpoint: the ledger bounds itself to it."""
 
     def room(self) -> Room: ...
 

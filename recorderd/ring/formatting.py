@@ -33,7 +33,7 @@ from recorderd.ring.table import ROW, SlotTable
 
 SLOTS_PER_WRITER: Final = 64
 _SLOT_SIZES: Final = (64 << 20, 32 << 20, 16 << 20, 8 << 20)
-_CATALOGUE_BYTES: Final = 256 * 1024
+_CATALOGUE_BYTES: Final = 1 << 20
 
 
 class FormatRefused(Exception):

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from recorderd.model.ports import Clock, WriterSpec
-from recorderd.ring.border import Item, Ledger, Room, SlotRef, SlotSummary
+from recorderd.ring.border import CATALOGUE_SECTION, Item, Ledger, Room, SlotRef, SlotSummary
+from recorderd.ring.catalogue_files import CatalogueFiles
 from recorderd.ring.checkpoints import CheckpointFiles, Snapshot
+from recorderd.ring.formatting import checkpoint_bytes
 from recorderd.ring.journal import Journal
 from recorderd.ring.layout import (
     COUNTERS_SECTION,
@@ -103,7 +105,11 @@ class Store:
     snapshot_ready: asyncio.Event = field(default_factory=asyncio.Event)
     checkpoint_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     consumption: Consumption = field(default_factory=Consumption)
+    catalogue: CatalogueFiles = field(init=False)
     faults: list[str] = field(default_factory=list)  # what opening found wrong, in words
+
+    def __post_init__(self) -> None:
+        self.catalogue = CatalogueFiles(self.io, self.identity.catalogue_bytes)
 
     # --- events ---
 
@@ -243,6 +249,7 @@ class Store:
             if snapshot is None:
                 return
             await self.checkpoints.write(snapshot)
+            await self.catalogue.write(snapshot.sections.get(CATALOGUE_SECTION, b""))
             self.journal.kept_from = snapshot.journal_sequence
             self.statistics.checkpoints += 1
 
@@ -251,6 +258,10 @@ class Store:
     @property
     def disk_id(self) -> uuid.UUID:
         return self.identity.disk_id
+
+    @property
+    def ledger_bytes(self) -> int:
+        return self.identity.checkpoint_bytes - checkpoint_bytes(len(self.table), 0)
 
     def room(self) -> Room:
         free = self.table.count(SlotState.FREE) + len(self.pool) + len(self.reserving)

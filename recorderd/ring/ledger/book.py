@@ -16,7 +16,7 @@ from recorderd.ring.ledger import items, spans
 from recorderd.ring.ledger.boots import UnknownBoot
 from recorderd.ring.ledger.catalogue import NONE, Entry, Kind
 from recorderd.ring.ledger.ranges import union
-from recorderd.ring.ledger.tables import MAX_TABLE_BYTES, Tables
+from recorderd.ring.ledger.tables import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class NoSuchThing(LookupError):
 
 
 class Book:
-    def __init__(self, clock: Clock, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.tables = Tables(max_table_bytes)
+        self.tables = Tables()
         self.store: SlotView | None = None
         self.queue: list[Item] = []
         self._listeners: list[Callable[[list[VanishedMedia]], None]] = []
@@ -94,7 +94,8 @@ class Book:
         known = self.tables.catalogue.find(identity)
         if known is not None and known.deleted and not must_live:
             return known
-        wanted = self.tables.catalogue.propose(identity, kind, name, parent, codec)
+        unused = self.tables.unused_entry() if known is None and self.tables.catalogue.full() else None
+        wanted = self.tables.catalogue.propose(identity, kind, name, parent, codec, unused)
         if wanted is not None:
             self.do(items.EntryPut(wanted))
             known = wanted

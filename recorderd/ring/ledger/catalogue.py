@@ -1,8 +1,8 @@
 """The catalogue: u32 index -> 128-bit id, kind, names, codec. Tables hold indices.
 
 A ring that lost everything else still says what it holds.
-Entries are never renumbered. An id is never used for something else (format.md section 2), so a deleted entry stays as the proof that
-its data is dead, with `deleted` set, also when the tombstones themselves are lost.
+Entries are never renumbered while anything refers to them. An id is never used for something else (format.md section 2), so a deleted
+entry stays as the proof that its data is dead, with `deleted` set, also when the tombstones themselves are lost.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-MAX_ENTRIES = 65_536
-MAX_NAME_BYTES = 128
+MAX_ENTRIES = 8192
+MAX_NAME_BYTES = 64
 NONE = 0xFFFF_FFFF
 
 _MAGIC = b"RCRDCAT1"
-_HEAD = struct.Struct("<8sQII")  # magic, sequence, entries, length of the body
+_HEAD = struct.Struct("<8sQII")  # magic, sequence, 0, length of the body
 _ENTRY = struct.Struct("<I16sIBBBB")  # index, id, parent, kind, flags, length of name, length of codec
 _DELETED = 1
+_REPLACES = 2
 
 
 class Kind(enum.IntEnum):
@@ -30,7 +31,6 @@ class Kind(enum.IntEnum):
     RECORDING = 1
     TRACK = 2
     JOB = 3
-    RECEIVER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,17 @@ class Entry:
     parent: int = NONE  # a track's recording
     codec: str = ""
     deleted: bool = False
+    replaces: bool = False  # takes over the index of an entry that nothing refers to any more
 
 
 class Catalogue:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._by_id: dict[uuid.UUID, int] = {}
+        self.bound = MAX_ENTRIES
+
+    def full(self) -> bool:
+        return len(self._entries) >= self.bound
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,18 +70,21 @@ class Catalogue:
         index = self._by_id.get(identity)
         return None if index is None else self._entries[index]
 
-    def propose(self, identity: uuid.UUID, kind: Kind, name: str, parent: int = NONE, codec: str = "") -> Entry | None:
+    def propose(
+        self, identity: uuid.UUID, kind: Kind, name: str, parent: int = NONE, codec: str = "", unused: int | None = None
+    ) -> Entry | None:
         """The entry to `put` so that the catalogue holds this id under this name; None when it does already.
 
-        Raises ValueError when the id names something else or was deleted, or the catalogue is full.
+        `unused` is an index that a new id may take over when the catalogue is full. Raises ValueError when the id names something else or
+        was deleted, or when there is no room.
         """
         name, codec = bounded(name), bounded(codec)
         known = self.find(identity)
         if known is None:
-            if len(self._entries) >= MAX_ENTRIES:
-                raise ValueError(
-                    f"the catalogue is full: {MAX_ENTRIES} recordings, tracks and jobs over the ring's life"
-                )
+            if self.full():
+                if unused is None:
+                    raise ValueError(f"the ring already holds {self.bound} recordings, tracks and jobs")
+                return Entry(unused, identity, kind, name, parent, codec, replaces=True)
             return Entry(len(self._entries), identity, kind, name, parent, codec)
         if known.kind is not kind or known.parent != parent:
             raise ValueError(f"{identity} is {known.kind.name.lower()} {known.name!r} already")
@@ -89,6 +97,11 @@ class Catalogue:
         """Adds or renames. Raises ValueError when it would leave a hole or change what an index means."""
         if entry.index < len(self._entries):
             known = self._entries[entry.index]
+            if known.id != entry.id and entry.replaces and entry.id not in self._by_id:
+                del self._by_id[known.id]
+                self._entries[entry.index] = entry
+                self._by_id[entry.id] = entry.index
+                return
             if known.id != entry.id or known.kind is not entry.kind:
                 raise ValueError(f"catalogue index {entry.index} names {known.id} already")
             self._entries[entry.index] = replace(entry, deleted=entry.deleted or known.deleted)
@@ -124,10 +137,9 @@ class Catalogue:
         return catalogue
 
 
-def image(catalogue: Catalogue, sequence: int) -> bytes:
-    """One of the files `catalogue.a` and `catalogue.b`: head, entries, CRC32 of both."""
-    body = catalogue.dump()
-    head = _HEAD.pack(_MAGIC, sequence, len(catalogue), len(body))
+def image(body: bytes, sequence: int) -> bytes:
+    """One of the files `catalogue.a` and `catalogue.b`: head, the `body` of `Catalogue.dump`, CRC32 of both."""
+    head = _HEAD.pack(_MAGIC, sequence, 0, len(body))
     return head + body + zlib.crc32(head + body).to_bytes(4, "little")
 
 
@@ -135,34 +147,18 @@ def read_image(data: bytes) -> tuple[int, Catalogue]:
     """(sequence, catalogue) of one file, which may be longer than its content. Raises ValueError when it is not whole."""
     if len(data) < _HEAD.size:
         raise ValueError("catalogue: too short")
-    magic, sequence, count, length = _HEAD.unpack_from(data)
+    magic, sequence, _, length = _HEAD.unpack_from(data)
     end = _HEAD.size + length
-    if magic != _MAGIC or count > MAX_ENTRIES or end + 4 > len(data):
+    if magic != _MAGIC or end + 4 > len(data):
         raise ValueError("catalogue: not a catalogue")
     if int.from_bytes(data[end : end + 4], "little") != zlib.crc32(data[:end]):
         raise ValueError("catalogue: checksum does not hold")
-    catalogue = Catalogue.load(data[_HEAD.size : end])
-    if len(catalogue) != count:
-        raise ValueError("catalogue: wrong number of entries")
-    return sequence, catalogue
-
-
-def newest(images: list[bytes]) -> Catalogue | None:
-    """The catalogue of the valid image with the highest sequence; None when none is valid."""
-    best: tuple[int, Catalogue] | None = None
-    for data in images:
-        try:
-            candidate = read_image(data)
-        except ValueError:
-            continue
-        if best is None or candidate[0] > best[0]:
-            best = candidate
-    return None if best is None else best[1]
+    return sequence, Catalogue.load(data[_HEAD.size : end])
 
 
 def encode_entry(entry: Entry) -> bytes:
     name, codec = entry.name.encode(), entry.codec.encode()
-    flags = _DELETED if entry.deleted else 0
+    flags = (_DELETED if entry.deleted else 0) | (_REPLACES if entry.replaces else 0)
     return (
         _ENTRY.pack(entry.index, entry.id.bytes, entry.parent, entry.kind, flags, len(name), len(codec)) + name + codec
     )
@@ -179,7 +175,8 @@ def decode_entry(body: bytes, offset: int = 0) -> tuple[Entry, int]:
         raise ValueError("catalogue entry: cut short")
     name = body[offset + _ENTRY.size : middle].decode()
     codec = body[middle:end].decode()
-    return Entry(index, uuid.UUID(bytes=raw), Kind(kind), name, parent, codec, bool(flags & _DELETED)), end
+    deleted, replaces = bool(flags & _DELETED), bool(flags & _REPLACES)
+    return Entry(index, uuid.UUID(bytes=raw), Kind(kind), name, parent, codec, deleted, replaces), end
 
 
 def bounded(text: str) -> str:

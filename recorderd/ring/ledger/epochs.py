@@ -52,6 +52,7 @@ class Piece(NamedTuple):
 class EpochTable:
     def __init__(self, boots: BootTable) -> None:
         self._boots = boots
+        self.bound = MAX_POINTS
         self._points: list[EpochPoint] = []
         self._stale = True
         # One entry per straight line: where it begins, a point on it, its slope beyond 1, its trust, and whether wall time jumps there.
@@ -91,7 +92,7 @@ class EpochTable:
                 return
             raise ValueError("epoch points must be added in order")
         self._points.append(point)
-        if len(self._points) > MAX_POINTS:
+        if len(self._points) > self.bound:
             self._thin()
         self._stale = True
 

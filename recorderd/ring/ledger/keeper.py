@@ -60,8 +60,8 @@ class Keeper:
         """Keeps [start, stop) of wall time. Raises LockRefused with the figures, NoSuchThing, or ValueError."""
         if not 0 <= start_ns < stop_ns < MAX_RING_NS:
             raise ValueError("a lock must end after it begins")
-        if len(self._book.tables.locks) >= locks.MAX_LOCKS:
-            raise ValueError(f"there are {locks.MAX_LOCKS} locks already")
+        if len(self._book.tables.locks) >= self._book.tables.max_locks:
+            raise ValueError(f"there are {self._book.tables.max_locks} locks already")
         holder = self._book.known(recording, Kind.RECORDING)
         members = tuple(self._book.known(track, Kind.TRACK, holder.index).index for track in tracks)
         now = self._book.tables.ring(self._book.here())

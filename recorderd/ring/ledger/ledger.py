@@ -17,7 +17,7 @@ from recorderd.ring.ledger.book import Book
 from recorderd.ring.ledger.catalogue import Kind
 from recorderd.ring.ledger.keeper import Keeper
 from recorderd.ring.ledger.queries import Queries
-from recorderd.ring.ledger.tables import MAX_TABLE_BYTES, Tables
+from recorderd.ring.ledger.tables import Tables
 
 SWEEP_EVERY_NS = 60_000_000_000
 
@@ -25,9 +25,8 @@ SWEEP_EVERY_NS = 60_000_000_000
 class RingLedger:
     """The ledger of one ring."""
 
-    def __init__(self, *, clock: Clock, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
-        self._max_table_bytes = max_table_bytes
-        self._book = Book(clock, max_table_bytes)
+    def __init__(self, *, clock: Clock) -> None:
+        self._book = Book(clock)
         self._next_sweep_ns = 0
         self.keeper = Keeper(self._book)
         self.queries = Queries(self._book)
@@ -41,6 +40,7 @@ class RingLedger:
 
     def attach(self, store: SlotView) -> None:
         self._book.store = store
+        self._book.tables.limit(store.ledger_bytes)
 
     def tick(self) -> None:
         """Once per commit tick: looks at the clock, and once a minute at retention and quotas."""
@@ -58,7 +58,6 @@ class RingLedger:
         recording = self._book.enter(spec.recording, Kind.RECORDING, spec.recording_name)
         for track in spec.tracks:
             self._book.enter(track.track, Kind.TRACK, track.name, recording.index, track.format.codec)
-        self._book.enter(spec.receiver, Kind.RECEIVER, spec.source)
 
     def media_written(self, update: SpanUpdate) -> None:
         recording = self._book.enter(update.recording, Kind.RECORDING, "")
@@ -141,7 +140,7 @@ class RingLedger:
         return sections.dump(self._book.tables)
 
     def load(self, sections_: Mapping[int, bytes]) -> None:
-        self._book.tables = sections.load(sections_, self._max_table_bytes)
+        self._book.tables = sections.load(sections_)
         self._book.queue = []
 
     def load_side_block(self, ref: SlotRef, payload: bytes) -> None:

@@ -16,7 +16,6 @@ from recorderd.ring.ledger.items import LockPut
 from recorderd.ring.ledger.ranges import overlaps
 from recorderd.ring.ledger.tables import Tables
 
-MAX_LOCKS = 4096
 _SAMPLE = 16  # newest closed slots of a recording by which its use of slots is foreseen
 
 

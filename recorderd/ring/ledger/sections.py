@@ -10,7 +10,7 @@ from recorderd.ring.ledger import items
 from recorderd.ring.ledger.catalogue import Catalogue, Kind
 from recorderd.ring.ledger.gaps import GAP, GapTable
 from recorderd.ring.ledger.spans import SPAN, SpanTable
-from recorderd.ring.ledger.tables import MAX_TABLE_BYTES, Tables
+from recorderd.ring.ledger.tables import Tables
 
 BOOTS, EPOCHS, CATALOGUE, RUNS, SLOTS, SPANS, GAPS, LOCKS, TOMBSTONES, FLOORS, COUNTERS = range(32, 43)
 
@@ -46,9 +46,9 @@ def dump(tables: Tables) -> dict[int, bytes]:
     }
 
 
-def load(sections: Mapping[int, bytes], max_table_bytes: int = MAX_TABLE_BYTES) -> Tables:
+def load(sections: Mapping[int, bytes]) -> Tables:
     """New tables from the sections of one checkpoint; missing ones are empty. Raises ValueError on anything that cannot be true."""
-    tables = Tables(max_table_bytes)
+    tables = Tables()
     try:
         _load(tables, sections)
     except (struct.error, LookupError, OverflowError) as error:

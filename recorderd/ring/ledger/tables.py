@@ -13,17 +13,18 @@ from recorderd.model.causes import GapCause
 from recorderd.ring.ledger import gaps as gap_rows
 from recorderd.ring.ledger import items, spans
 from recorderd.ring.ledger.boots import MAX_RING_NS, BootTable, UnknownBoot
-from recorderd.ring.ledger.catalogue import Catalogue, Entry
-from recorderd.ring.ledger.epochs import EpochPoint, EpochTable
+from recorderd.ring.ledger.catalogue import MAX_ENTRIES, Catalogue, Entry, Kind
+from recorderd.ring.ledger.epochs import MAX_POINTS, EpochPoint, EpochTable
 from recorderd.ring.ledger.gaps import GapTable
 from recorderd.ring.ledger.items import NO_TRACK, Moment, Range
 from recorderd.ring.ledger.ranges import Ranges, subtract, union
-from recorderd.ring.ledger.runs import RunTable
+from recorderd.ring.ledger.runs import MAX_RUNS, RUN, RunTable
 from recorderd.ring.ledger.slots import SlotTable
 from recorderd.ring.ledger.spans import Grown, SpanTable
-from recorderd.ring.ledger.tombstones import Tombstones, visible
+from recorderd.ring.ledger.tombstones import MAX_TOMBSTONES, Tombstones, visible
 
 MAX_TABLE_BYTES = 64 * 1024 * 1024  # of spans and gaps (format.md section 10)
+MAX_LOCKS = 4096
 _CHECK_EVERY = 256  # additions between two looks at the bound
 
 
@@ -37,7 +38,7 @@ class Vanished(NamedTuple):
 
 
 class Tables:
-    def __init__(self, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
+    def __init__(self) -> None:
         self.boots = BootTable()
         self.epochs = EpochTable(self.boots)
         self.catalogue = Catalogue()
@@ -52,7 +53,8 @@ class Tables:
         self.horizons: dict[int, int] = {}  # by track: media up to here was recycled, so a hole below is no gap
         self.vanished: list[Vanished] = []  # since the list was last taken
         self.merged_rows = 0  # rows given up at the bound
-        self._max_table_bytes = max_table_bytes
+        self._max_table_bytes = MAX_TABLE_BYTES
+        self.max_locks = MAX_LOCKS
         self._until_check = _CHECK_EVERY
 
     # --- names and times ---------------------------------------------------------------------------------
@@ -144,6 +146,21 @@ class Tables:
                 self._raise_floor(record)
             case items.Recovered():
                 self._recovered(record)
+
+    def unused_entry(self) -> int | None:
+        """An index of the catalogue that nothing refers to any more: a job without runs, or something deleted of which no slot is left."""
+        jobs = set(self.runs.rows["job"].tolist())
+        stored = set(self.slots.rows["recording"][self.slots.rows["used"] == 1].tolist())
+        stored |= {record.recording for record in self.tombstones.records.values()}
+        parents = {entry.parent for entry in self.catalogue}
+        for entry in self.catalogue:
+            if entry.kind is Kind.JOB and entry.index not in jobs:
+                return entry.index
+            if entry.kind is Kind.TRACK and entry.deleted and entry.parent not in stored:
+                return entry.index
+            if entry.kind is Kind.RECORDING and entry.deleted and entry.index not in stored | parents:
+                return entry.index
+        return None
 
     def _entry(self, entry: Entry) -> None:
         self.catalogue.put(entry)
@@ -330,7 +347,16 @@ class Tables:
         for track in missing:
             self.gaps_of(track).note(GapCause.RECORDER_CRASH, last, now)
 
-    # --- the bound ---------------------------------------------------------------------------------------
+    # --- the bounds ---------------------------------------------------------------------------------------
+
+    def limit(self, room_bytes: int) -> None:
+        """Holds every table to its share of the room that a checkpoint has for all of them."""
+        self._max_table_bytes = min(MAX_TABLE_BYTES, room_bytes * 5 // 8)
+        self.runs.bound = min(MAX_RUNS, max(64, room_bytes // 8 // RUN.itemsize))
+        self.epochs.bound = min(MAX_POINTS, max(256, room_bytes // 32 // 24))
+        self.tombstones.bound = min(MAX_TOMBSTONES, max(64, room_bytes // 32 // 64))
+        self.catalogue.bound = min(MAX_ENTRIES, max(256, room_bytes // 8 // 112))
+        self.max_locks = min(MAX_LOCKS, max(32, room_bytes // 32 // 256))
 
     def table_bytes(self) -> int:
         rows = sum(len(table) for table in self.spans.values()) * spans.SPAN.itemsize

@@ -18,6 +18,7 @@ class Tombstones:
     def __init__(self) -> None:
         self.records: dict[int, Buried] = {}
         self.next_id = 1
+        self.bound = MAX_TOMBSTONES
         self._pieces: dict[int, Ranges] = {}  # by tombstone, in ring time
         self._by_recording: dict[int, list[int]] = {}
 
@@ -29,9 +30,9 @@ class Tombstones:
         self.next_id = max(self.next_id, record.tombstone + 1)
         if record.tombstone in self.records:
             return
-        if len(self.records) >= MAX_TOMBSTONES:
+        if len(self.records) >= self.bound:
             raise ValueError(
-                f"{MAX_TOMBSTONES} deletions are remembered already; older ones go when their slots are recycled"
+                f"{self.bound} deletions are remembered already; older ones go when their slots are recycled"
             )
         self.records[record.tombstone] = record
         self._pieces[record.tombstone] = union(pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorderd.ring.ledger import ranges
@@ -24,6 +24,7 @@ def points(pairs: list[tuple[int, int]]) -> set[int]:
     return {p for a, b in pairs for p in range(a, b)}
 
 
+@settings(deadline=None, derandomize=True)
 @given(spans, st.randoms(use_true_random=False))
 def test_flatten_gives_every_point_to_the_highest_rank(pairs, random) -> None:
     start, stop = columns(pairs)
@@ -43,6 +44,7 @@ def test_flatten_gives_every_point_to_the_highest_rank(pairs, random) -> None:
     assert (np.diff(won.start) > 0).all()
 
 
+@settings(deadline=None, derandomize=True)
 @given(spans)
 def test_join_is_the_union(pairs) -> None:
     start, stop = join(*columns(pairs))
@@ -52,6 +54,7 @@ def test_join_is_the_union(pairs) -> None:
     assert ranges.union(pairs) == joined
 
 
+@settings(deadline=None, derandomize=True)
 @given(spans, spans)
 def test_subtract_and_intersect(pairs, holes) -> None:
     start, stop = subtract(*join(*columns(pairs)), *join(*columns(holes)))
@@ -61,6 +64,7 @@ def test_subtract_and_intersect(pairs, holes) -> None:
     assert points(ranges.intersect(pairs, holes)) == points(pairs) & points(holes)
 
 
+@settings(deadline=None, derandomize=True)
 @given(spans, st.sets(st.integers(0, LIMIT + 12), max_size=10))
 def test_split_cuts_at_every_jump_inside(pairs, jumps) -> None:
     start, stop = columns(pairs)
@@ -76,6 +80,7 @@ def test_split_cuts_at_every_jump_inside(pairs, jumps) -> None:
         assert mine == list(itertools.pairwise(edges))
 
 
+@settings(deadline=None, derandomize=True)
 @given(spans, st.lists(st.integers(-5, LIMIT + 20), min_size=1))
 def test_covering_finds_the_interval(pairs, moments) -> None:
     start, stop = join(*columns(pairs))

@@ -38,6 +38,7 @@ class FakeStore:
         self.freed: list[SlotRef] = []
         self.closed_for: list[uuid.UUID] = []
         self.wakes = 0
+        self.ledger_bytes = 80 << 20
         self.now_room = Room(slots=1000, slot_bytes=SLOT_BYTES, free=500, closed=500, pool=4, open_writers=2)
 
     def room(self) -> Room:
