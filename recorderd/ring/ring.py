@@ -322,7 +322,10 @@ class Ring:
                 await self._last_commits(store)
             except (DiskFailed, FlushFailed, OSError) as error:
                 log.error("%s: the last commit failed: %s", self._name, error)
-            self._let_go(store)
+                self._let_go(store)
+            else:
+                await store.io.calls.run(store.close_files)
+                store.io.calls.close()
         self._store = None
         self._state, self._cause, self._detail = RingState.CLOSED, None, ""
 
@@ -449,9 +452,7 @@ class Ring:
 
     def _let_go(self, store: Store) -> None:
         """Closes what is open without waiting for a disk that may never answer."""
-        store.io.calls.close()
-        with contextlib.suppress(OSError):
-            store.io.device.release()
+        store.io.calls.close(store.close_files)
 
     # --- state --------------------------------------------------------------------------------------------
 

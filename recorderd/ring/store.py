@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -252,6 +253,19 @@ class Store:
             await self.catalogue.write(snapshot.sections.get(CATALOGUE_SECTION, b""))
             self.journal.kept_from = snapshot.journal_sequence
             self.statistics.checkpoints += 1
+
+    # --- the end ---
+
+    def close_files(self) -> None:
+        """Closes every file of the ring, so that its disk can be unmounted. Blocks; for a disk thread."""
+        handles = [self.journal.handle, *self.stale_handles, *(slot.handle for slot in self.live.values())]
+        self.stale_handles.clear()
+        for handle in handles:
+            if handle >= 0:
+                with contextlib.suppress(OSError):
+                    self.io.device.close(handle)
+        with contextlib.suppress(OSError):
+            self.io.device.release()
 
     # --- border.SlotView ---
 

@@ -14,43 +14,14 @@ import pytest
 
 from recorderd.ring import commit as commit_module
 from recorderd.ring import scan as scan_module
-from recorderd.ring.border import Item, SlotRef
+from recorderd.ring.border import Item
 from recorderd.ring.layout import Free, StoreEvent
 from recorderd.ring.reading import Rotten
-from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
-from tests.ring.fakes import Anchor, Body, Feed, ListLedger, contents, feed, formatted, ring_on
+from tests.ring.fakes import feed, formatted, ring_on
+from tests.ring.oracle import Mark, Oracle, append, check_ring, oldest
 from tests.ring.sim_disk import Cutter, File, Op, SimDisk
 from tests.simulated_time import FakeClock, run_simulated
-
-
-class Oracle(ListLedger):
-    """Runs are serials, so that the ledger itself says what is where; checks what is recycled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.vanished: list[int] = []
-
-    def slot_vanishes(self, ref: SlotRef) -> None:
-        assert ref.slot not in self.locked, "a locked slot was taken (I4)"
-        self.vanished += self.serials(ref)
-        super().slot_vanishes(ref)
-
-    def serials(self, ref: SlotRef) -> list[int]:
-        return [int(str(fragment[1])) for fragment in self.media.get(ref, {}).values()]
-
-    def all_serials(self) -> list[int]:
-        return sorted(int(str(f[1])) for fragments in self.media.values() for f in fragments.values())
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What was true when a write was issued."""
-
-    acknowledged: frozenset[int]
-    vanished: int  # length of Oracle.vanished
-    deleted: frozenset[int]  # deletion acknowledged
-    deleting: frozenset[int]
 
 
 @dataclass
@@ -109,49 +80,10 @@ async def record(clock: FakeClock, *, seed: int = 1, ticks: int = 46) -> Recorde
     return Recorded(base, disk.ops, mark(), oracle.vanished, set(range(serial)))
 
 
-def append(f: Feed, serial: int, size: int, *, key: bool) -> None:
-    now = f.clock.boottime_ns()
-    f.writer.append(Body(serial, size, f.pts, key=key), serial, [Anchor(0, f.pts, now, 1)], now, now + 1)
-    f.serials.append(serial)
-    f.pts += 90_000
-
-
-def oldest(oracle: Oracle, count: int) -> list[SlotRef]:
-    """The closed, unlocked slots that closed first and still hold media."""
-    assert oracle.media
-    live = {SlotRef(*key) for key, fragments in oracle.media.items() if fragments}
-    closed = [ref for ref in live if ref in oracle.closed_order and ref.slot not in oracle.locked]
-    return sorted(closed, key=lambda ref: oracle.closed_order[ref])[:count]
-
-
-async def check(image: SimDisk, clock: FakeClock, mark: Mark, recorded: Recorded, *, carry_on: bool) -> Ring:
-    oracle = Oracle()
-    ring = ring_on(image, clock, oracle)
+async def check(image: SimDisk, clock: FakeClock, mark: Mark, recorded: Recorded, *, carry_on: bool) -> None:
+    ring = ring_on(image, clock, Oracle())
     assert await ring.mount(), ring.status().detail
-    await ring.scan_now()
-    await ring.tick()
-    assert ring.status().unscanned_slots == 0
-    found_by_slot = await contents(ring)
-    found = [s for serials in found_by_slot.values() for s in serials]
-    assert len(found) == len(set(found)), "a fragment is there twice"
-    may_be_gone = set(recorded.vanished[: mark.vanished]) | mark.deleting | set(oracle.vanished)
-    gone = mark.acknowledged - may_be_gone - set(found)
-    assert not gone, f"acknowledged and lost: {sorted(gone)}"
-    assert not set(found) & mark.deleted, "deleted media came back"
-    assert set(found) <= recorded.appended
-    assert oracle.all_serials() == sorted(found), "timeline and media disagree"
-    assert not oracle.rotten, "a torn tail was taken for rot"
-    for serials in found_by_slot.values():
-        assert serials == sorted(serials)
-    if carry_on:
-        more = feed(ring, clock, 9)
-        for i in range(12):
-            append(more, 10_000 + i, 30_000, key=True)
-            await ring.tick()
-        await ring.tick()
-        assert len(more.acknowledged) == 12
-        await contents(ring)
-    return ring
+    await check_ring(ring, clock, mark, vanished=recorded.vanished, appended=recorded.appended, carry_on=carry_on)
 
 
 async def check_cuts(clock: FakeClock, recorded: Recorded, *, every: int, seed: int) -> int:
