@@ -55,13 +55,22 @@ def build_parser(word: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"recorderctl {word}",
         description=f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     module = importlib.import_module(f"recorderd.ctl.{COMMANDS[word].module}")
     module.add_arguments(parser)
+    _keep_lines(parser)
     _add_globals(parser)
     return parser
+
+
+def _keep_lines(parser: argparse.ArgumentParser) -> None:
+    """Examples are printed as they are written, in sub-commands too."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                _keep_lines(child)
 
 
 def _add_globals(parser: argparse.ArgumentParser) -> None:
