@@ -351,6 +351,15 @@ class CameraLocator(Protocol):
         """Labels of ports that carry the default route or the peer of a logged-in session."""
 
 
+class LinkObserver(Protocol):
+    """Implemented by ingest: hears what the network knows about a camera's silence. Called on the loop."""
+
+    def link_lost(self, address: str, detail: str) -> None:
+        """The switch port of the device with this IP address has no carrier: the gap's cause is LINK_DOWN until `link_back`."""
+
+    def link_back(self, address: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
     """What ingest knows of one device, for the camera rescue."""

@@ -1,0 +1,503 @@
+"""`NetworkService`: keeps the confirmed network as it was confirmed, knows where every camera is, and tells when something changes.
+
+It never polls: notices of the kernel start everything, gathered for a moment and at most once a second. While a change awaits its
+confirmation nothing is repaired, for the guard may be restoring. Without `[network] manage` it only looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from recorderd.model.network import NetworkSettings, NetworkWish
+from recorderd.model.ports import CameraPlace, Clock, EventSink, LinkObserver
+from recorderd.network import arp, ethtool, isolation, leases, lldp, notices, owners, places, services, sessions, topics
+from recorderd.network.declared import Declared
+from recorderd.network.execute import Executor, StepFailed
+from recorderd.network.generations import Damaged
+from recorderd.network.goal import goal_of, uplink_link
+from recorderd.network.observed import Address, Link, Observed
+from recorderd.network.plan import Impossible, plan
+from recorderd.network.status import AddressStatus, LinkStatus, NetworkStatus, PendingStatus
+from recorderd.network.steps import says
+from recorderd.network.transaction import Applied, Preview, Refused, Transactions, table_differs
+from recorderd.network.units import Units
+from recorderd.network.watch import Watch, read_tables
+
+log = logging.getLogger(__name__)
+
+GATHER_S = 0.2  # notices that belong together come within this
+APART_S = 1.0  # between two readings
+LEASE_S = (0.2, 1.5)  # after a sign of life the lease file is read: dnsmasq writes it about then
+REPAIRS_MAX, REPAIRS_IN_S, TRUCE_S = 5, 60.0, 600.0
+
+
+class NetworkService:
+    """Implements `ports.CameraLocator`."""
+
+    def __init__(
+        self,
+        *,
+        settings: NetworkSettings,
+        folder: Path,
+        transactions: Transactions,
+        executor: Executor,
+        units: Units,
+        events: EventSink,
+        clock: Clock,
+        labels: Mapping[str, str],
+        observer: LinkObserver | None = None,
+        leases_file: Path = Path(services.LEASES),
+        uplink_lease_file: Path = Path(services.UPLINK_LEASE),
+        resolv_file: Path = Path("/run/recorderd/resolv.conf"),
+        root: Path = Path("/"),
+    ) -> None:
+        self._settings = settings
+        self._declared = Declared(file=folder / "declared.json", settings=settings.wish())
+        self._transactions = transactions
+        self._executor = executor
+        self._units = units
+        self._events = events
+        self._clock = clock
+        self._board_labels = dict(labels)
+        self._observer = observer
+        self._leases_file = leases_file
+        self._uplink_lease_file = uplink_lease_file
+        self._resolv_file = resolv_file
+        self._root = root
+        self._places = places.Places()
+        self._observed = Observed()
+        self._leases: tuple[leases.Lease, ...] = ()
+        self._lease: dict[str, str] = {}
+        self._trouble: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
+        self._repairs: list[float] = []
+        self._truce_until_s = 0.0
+        self._lost_uplink: bool | None = None
+        self._dirty = asyncio.Event()
+        self._resync = True
+        self._lease_timers: list[asyncio.TimerHandle] = []
+        self._watch: Watch | None = None
+        self.on_lease: list[
+            Callable[[dict[str, str]], None]
+        ] = []  # told the uplink's lease when it changes (the time owner)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._watch = watch = Watch(
+            on_notice=self._notice, on_claim=self._claim, on_announcement=self._announcement, on_lost=self._lost
+        )
+        watch.open()
+        self._dirty.set()
+        try:
+            while True:
+                await self._dirty.wait()
+                await asyncio.sleep(GATHER_S)
+                self._dirty.clear()
+                try:
+                    await self._look()
+                except (OSError, TimeoutError) as error:
+                    self._resync = True
+                    self._trouble = (f"the kernel's tables cannot be read: {error}",)
+                    log.warning("network: %s", self._trouble[0])
+                    self._dirty.set()
+                await asyncio.sleep(APART_S - GATHER_S)
+        finally:
+            for timer in self._lease_timers:
+                timer.cancel()
+            watch.close()
+
+    # --- ports.CameraLocator ---
+
+    def locate(self, address: str) -> CameraPlace | None:
+        return self._places.locate(address)
+
+    def protected_ports(self) -> frozenset[str]:
+        """Labels of the ports behind which the default gateway or a logged-in person is."""
+        addresses = {path.via for path in self._observed.paths if path.default and path.via}
+        links = {path.link for path in self._observed.paths if path.default}
+        labels = {self._places.label(name) for name in links}
+        for address in addresses | sessions.ssh_peers(self._settings.ssh_ports, self._root / "proc/self/net"):
+            place = self._places.locate(address)
+            if place is not None and place.port:
+                labels.add(place.port)
+        return frozenset(labels)
+
+    # --- what people ask ---
+
+    @property
+    def wish(self) -> NetworkWish:
+        return self._declared.wish
+
+    async def declare(self, wish: NetworkWish) -> Preview:
+        """Takes the wish over, durably, and says what applying it would do. Raises `Refused`."""
+        seen = await self._transactions.preview(wish)
+        await asyncio.to_thread(self._declared.set, wish)
+        return seen
+
+    async def preview(self) -> Preview:
+        return await self._transactions.preview(self._declared.wish)
+
+    async def apply(self, *, confirm_within_s: int, wish: NetworkWish | None = None) -> Applied:
+        """Applies what is declared (or `wish`, for the rescue). Raises `Refused` and `Undone`."""
+        self._may_change(wish or self._declared.wish)
+        applied = await self._transactions.apply(wish or self._declared.wish, confirm_within_s=confirm_within_s)
+        self._events.publish(topics.change_event("Applied", f"undone in {confirm_within_s} s unless confirmed"))
+        self._dirty.set()
+        return applied
+
+    async def confirm(self, token: str, pid: int) -> None:
+        await self._transactions.confirm(token, pid)
+        self._events.publish(topics.change_event("Confirmed", ""))
+        self._dirty.set()
+
+    async def rollback(self) -> None:
+        await self._transactions.rollback()
+        self._events.publish(topics.change_event("RolledBack", ""))
+        self._dirty.set()
+
+    def leases(self) -> tuple[leases.Lease, ...]:
+        return self._leases
+
+    def status(self) -> NetworkStatus:
+        observed, wish = self._observed, self._declared.wish
+        default = next((path for path in observed.paths if path.default and path.family == 4), None)
+        return NetworkStatus(
+            managed=self._settings.manage,
+            host_name=observed.hostname,
+            links=tuple(self._link_status(link) for link in observed.links if link.name != "lo"),
+            gateway=default.via if default else "",
+            gateway_link=default.link if default else "",
+            name_servers=(*wish.dns.servers, *(self._lease.get("dns", "").split() if wish.dns.from_dhcp else ())),
+            ntp_servers=(*wish.ntp.servers, *(self._lease.get("ntp", "").split() if wish.ntp.from_dhcp else ())),
+            lease=self._lease.get("state", ""),
+            isolation=self._isolation(),
+            cameras=tuple(place for place in self._places.all() if place.port),
+            pending=self._pending_status(),
+            trouble=self._trouble,
+            notes=self._notes + ((self._watch.raw_refused,) if self._watch and self._watch.raw_refused else ()),
+            wish=wish,
+            confirmed=self._confirmed(),
+        )
+
+    # --- what the kernel says ---
+
+    def _notice(self, notice: notices.Notice) -> None:
+        match notice:
+            case notices.Forwarding(index, mac, gone):
+                self._tell(self._places.forwarding(index, mac, self._now_s(), gone=gone))
+                if not gone:
+                    self._read_leases_soon()
+            case notices.Neighbour(index, address, mac):
+                self._tell(self._places.neighbour(index, address, mac, self._now_s()))
+            case notices.Changed():
+                self._dirty.set()
+
+    def _claim(self, index: int, claim: arp.Claim) -> None:
+        if not claim.probe:
+            self._tell(self._places.claim(index, claim.mac, claim.address, self._now_s()))
+        self._read_leases_soon()
+
+    def _announcement(self, index: int, said: lldp.Announcement) -> None:
+        name = next((link.name for link in self._observed.links if link.index == index), "")
+        self._places.heard(name, said)
+
+    def _lost(self) -> None:
+        self._resync = True
+        self._dirty.set()
+
+    def _read_leases_soon(self) -> None:
+        """One pair of readings at a time, however many signs of life there are."""
+        now = asyncio.get_running_loop().time()
+        self._lease_timers = [timer for timer in self._lease_timers if not timer.cancelled() and timer.when() > now]
+        if not self._lease_timers:
+            loop = asyncio.get_running_loop()
+            self._lease_timers = [loop.call_later(delay, self._read_leases) for delay in LEASE_S]
+
+    def _read_leases(self) -> None:
+        self._leases = leases.read(self._leases_file)
+        self._places.leases(self._leases)
+
+    # --- reading, comparing, repairing ---
+
+    async def _look(self) -> None:
+        former, self._observed = self._observed, await self._executor.observe()
+        self._configure_places()
+        if (
+            self._resync
+            or not former.links
+            or {x.index for x in former.links} != {x.index for x in self._observed.links}
+        ):
+            await self._read_tables()
+        self._compare(former, self._observed)
+        self._read_uplink_lease()
+        self._read_leases()
+        if self._settings.manage:
+            await self._keep()
+
+    async def _read_tables(self) -> None:
+        tables = await read_tables()
+        self._resync = False
+        now_s = self._now_s()
+        self._tell(self._places.relearn(((entry.index, entry.mac) for entry in tables.forwarding), now_s))
+        for entry in tables.neighbours:
+            self._tell(self._places.neighbour(entry.index, entry.address, entry.mac, now_s))
+
+    def _configure_places(self) -> None:
+        """Camera ports are what the wish names, or, unmanaged, what the board labels; their bridge is wherever they are enslaved."""
+        wish = self._confirmed() or self._declared.wish
+        cameras = wish.cameras
+        names = set(cameras.ports) if cameras else set(self._board_labels)
+        ports = {link.index: link.name for link in self._observed.links if link.name in names}
+        bridges = {link.master for link in self._observed.links if link.name in names and link.master}
+        inside = {
+            x.index: x.name for x in self._observed.links if x.name in bridges or (x.name in names and not x.master)
+        }
+        own = {
+            address.cidr.partition("/")[0] for address in self._observed.addresses if address.link in bridges | names
+        }
+        self._places.configure(
+            ports=ports,
+            inside=inside,
+            labels=self._board_labels | (cameras.labels if cameras else {}),
+            fixed=cameras.places if cameras else {},
+            own=own,
+        )
+        if self._watch is not None:
+            self._watch.listen_on(ports)
+
+    def _compare(self, former: Observed, now: Observed) -> None:
+        """Events from two readings."""
+        wish = self._confirmed() or self._declared.wish
+        cameras = set(wish.cameras.ports) if wish.cameras else set(self._board_labels)
+        uplink = uplink_link(wish.uplink) if wish.uplink else next((p.link for p in now.paths if p.default), "")
+        for link in now.links:
+            before = former.link(link.name)
+            if before is not None and before.carrier != link.carrier and (link.name in cameras or link.name == uplink):
+                self._carrier(link, camera=link.name in cameras)
+        if former.links:
+            for gone, topic in (
+                (set(former.addresses), topics.ADDRESS_REMOVED),
+                (set(now.addresses), topics.ADDRESS_ADDED),
+            ):
+                other = {(a.link, a.cidr) for a in (now if topic == topics.ADDRESS_REMOVED else former).addresses}
+                for address in gone:
+                    if address.link == uplink and (address.link, address.cidr) not in other:
+                        self._events.publish(topics.address_event(topic, address.link, address.cidr))
+        carrying = now.link(uplink) if uplink else None
+        lost = carrying is None or not carrying.carrier or not any(not a.by_kernel for a in now.addresses_of(uplink))
+        if uplink and lost != self._lost_uplink:
+            if self._lost_uplink is not None or lost:
+                log.warning("network: the uplink %s is %s", uplink, "lost" if lost else "back")
+                self._events.publish(topics.lost_event(uplink, lost))
+            self._lost_uplink = lost
+
+    def _carrier(self, link: Link, *, camera: bool) -> None:
+        label = self._places.label(link.name)
+        speed = ethtool.speed_of(link.name) if link.carrier else None
+        said = f"{speed.mbit_s} Mbit/s {'full' if speed.full_duplex else 'half'} duplex" if speed else ""
+        detail = ""
+        if speed is not None and speed.poor:
+            detail = f"only {said}: a cable with a broken pair, or one side set by hand"
+            log.warning("network: port %s: %s", label, detail)
+        log.info("network: port %s (%s): link %s %s", label, link.name, "up" if link.carrier else "down", said)
+        self._events.publish(topics.link_event(label, link.name, up=link.carrier, speed=said, detail=detail))
+        if not camera:
+            return
+        behind = [place for place in self._places.all() if place.port == label]
+        if not link.carrier:
+            self._places.port_down(link.name)
+        for place in behind:
+            if self._observer is not None and place.ip:
+                if link.carrier:
+                    self._observer.link_back(place.ip)
+                else:
+                    self._observer.link_lost(place.ip, f"port {label} has no link")
+
+    def _tell(self, findings: tuple[places.Finding, ...]) -> None:
+        for finding in findings:
+            match finding:
+                case places.Found(place):
+                    log.info("network: device %s on port %s", place.mac, place.port)
+                    self._events.publish(topics.camera_event("Found", place, ""))
+                case places.Moved(place, former_port):
+                    log.info("network: device %s moved from port %s to %s", place.mac, former_port, place.port)
+                    self._events.publish(topics.camera_event("Moved", place, f"was on port {former_port}"))
+                case places.Conflict(address, mac, other, port, other_port):
+                    whose = f"{other} on port {other_port}" if other else "the recorder itself"
+                    detail = f"{mac} on port {port} uses the address of {whose}"
+                    log.warning("network: address conflict: %s: %s", address, detail)
+                    self._events.publish(topics.conflict_event(address, detail))
+
+    async def _keep(self) -> None:
+        """Repairs what drifted from the confirmed network."""
+        try:
+            unsettled = self._transactions.unsettled()
+            wish = None if unsettled else self._transactions.confirmed_wish()
+        except Damaged as error:
+            self._trouble = (str(error),)
+            return
+        if unsettled or wish is None:
+            self._trouble = self._powers(self._declared.wish) if self._declared.wish != NetworkWish() else ()
+            return
+        self._trouble = self._powers(wish)
+        if self._trouble:
+            return
+        mac = next((x.mac for x in self._observed.links if wish.uplink and x.name == wish.uplink.interface), "")
+        goal = goal_of(wish, isolation.ruleset(wish), mac)
+        try:
+            repair = plan(goal, self._observed, table_differs=table_differs(goal, self._observed), repair=True)
+        except Impossible as error:
+            self._trouble = (str(error),)
+            return
+        self._notes = repair.notes
+        if not repair.steps or not self._may_repair():
+            return
+        for step in repair.steps:
+            try:
+                await self._executor.carry_out(step)
+            except StepFailed as error:
+                self._trouble = (f"cannot be repaired: {error}",)
+                log.warning("network: %s", self._trouble[0])
+                return
+            log.warning("network: drifted and repaired: %s", says(step))
+            self._events.publish(topics.change_event("Repaired", says(step)))
+
+    def _may_repair(self) -> bool:
+        """Against someone who keeps changing the same thing the recorder gives way for ten minutes, and says so."""
+        now_s = self._now_s()
+        if now_s < self._truce_until_s:
+            self._trouble = ("someone else keeps changing the network: repairs are suspended",)
+            return False
+        self._repairs = [at for at in self._repairs if now_s - at < REPAIRS_IN_S] + [now_s]
+        if len(self._repairs) > REPAIRS_MAX:
+            self._truce_until_s = now_s + TRUCE_S
+            self._repairs.clear()
+            self._trouble = ("someone else keeps changing the network: repairs are suspended for ten minutes",)
+            log.error("network: %s", self._trouble[0])
+            self._events.publish(topics.change_event("Contested", self._trouble[0]))
+            return False
+        return True
+
+    def _powers(self, wish: NetworkWish) -> tuple[str, ...]:
+        names = [*([wish.uplink.interface] if wish.uplink else []), *(wish.cameras.ports if wish.cameras else ())]
+        numbers = [(link.name, link.index) for link in self._observed.links if link.name in names]
+        return owners.missing_powers(self._root) + owners.other_owners(numbers, self._root)
+
+    def _may_change(self, wish: NetworkWish) -> None:
+        if not self._settings.manage:
+            raise Refused(
+                "not-managed",
+                "recorderd does not manage this network: set `manage = true` in [network] of recorderd.toml",
+            )
+        trouble = self._powers(wish)
+        if trouble:
+            raise Refused("not-possible", trouble[0])
+
+    # --- the uplink's lease ---
+
+    def _read_uplink_lease(self) -> None:
+        try:
+            with self._uplink_lease_file.open(encoding="utf-8", errors="replace") as file:
+                fields = services.lease_fields(file.read(8192))
+        except FileNotFoundError:
+            fields = {}
+        if fields == self._lease:
+            return
+        self._lease = fields
+        wish = self._confirmed()
+        if self._settings.manage and wish is not None and wish.uplink is not None:
+            text = services.resolv_conf(
+                wish, lease_servers=tuple(fields.get("dns", "").split()), lease_domain=fields.get("domain", "")
+            )
+            with contextlib.suppress(FileNotFoundError):  # the unit that makes it does not run
+                self._resolv_file.write_text(text, encoding="utf-8")
+        for tell in self.on_lease:
+            tell(fields)
+
+    # --- status ---
+
+    def _confirmed(self) -> NetworkWish | None:
+        if not self._settings.manage:
+            return None
+        try:
+            return self._transactions.confirmed_wish()
+        except Damaged:
+            return None
+
+    def _pending_status(self) -> PendingStatus | None:
+        try:
+            pending = self._transactions.pending()
+            if pending is not None:
+                return PendingStatus(max(0, round(pending.deadline_s - self._now_s())), undoing=False)
+            return PendingStatus(0, undoing=True) if self._transactions.unsettled() else None
+        except Damaged:
+            return None
+
+    def _isolation(self) -> str:
+        wish = self._confirmed()
+        if wish is None or wish.cameras is None:
+            return "no camera LAN of ours"
+        cameras = wish.cameras
+        if not cameras.isolate:
+            return "off: cameras reach each other and the recorder"
+        ports = [self._observed.link(name) for name in cameras.ports]
+        if self._observed.table is None:
+            return "BROKEN: the packet filter is missing"
+        if any(link is not None and link.master == cameras.bridge and link.isolated is False for link in ports):
+            return "PARTLY: ports of the switch are open to each other"
+        crowded = [
+            self._places.label(port.name)
+            for port in ports
+            if port is not None and len([p for p in self._behind(port.name) if self._places.live(p.mac)]) > 1
+        ]
+        if crowded:
+            return f"PARTLY: behind port {', '.join(crowded)} is a switch that recorderd does not manage; devices there reach each other"
+        holes = f", with {len(cameras.allow)} exceptions" if cameras.allow else ""
+        return f"cameras reach DHCP and NTP on the recorder and nothing else{holes}"
+
+    def _behind(self, name: str) -> list[CameraPlace]:
+        label = self._places.label(name)
+        return [place for place in self._places.all() if place.port == label]
+
+    def _link_status(self, link: Link) -> LinkStatus:
+        wish = self._confirmed() or self._declared.wish
+        role = ""
+        if wish.uplink is not None and link.name in {wish.uplink.interface, uplink_link(wish.uplink)}:
+            role = "uplink"
+        elif wish.cameras is not None and link.name == wish.cameras.bridge:
+            role = "camera bridge"
+        elif (wish.cameras is not None and link.name in wish.cameras.ports) or link.name in self._board_labels:
+            role = "camera port"
+        speed = ethtool.speed_of(link.name) if link.carrier else None
+        kind = {"bridge": "bridge", "vlan": "vlan"}.get(link.kind, "bridged" if link.master else "wired")
+        return LinkStatus(
+            name=link.name,
+            kind=kind,
+            role=role,
+            label=self._places.label(link.name) if role == "camera port" else "",
+            mac=link.mac,
+            up=link.up,
+            carrier=link.carrier,
+            mtu=link.mtu,
+            master=link.master,
+            addresses=tuple(self._address_status(a) for a in self._observed.addresses_of(link.name)),
+            speed_mbit_s=speed.mbit_s if speed else 0,
+            full_duplex=speed.full_duplex if speed else False,
+            isolated=bool(link.isolated),
+            macs=tuple(place.mac for place in self._behind(link.name)) if role == "camera port" else (),
+        )
+
+    def _address_status(self, address: Address) -> AddressStatus:
+        if address.by_kernel or address.cidr.startswith("169.254."):
+            return AddressStatus(address.cidr, "link-local")
+        if address.valid_s is None:
+            return AddressStatus(address.cidr, "static")
+        leased = self._lease.get("ip") == address.cidr.partition("/")[0]
+        return AddressStatus(address.cidr, "dhcp" if leased or address.family == 4 else "router")
+
+    def _now_s(self) -> float:
+        return self._clock.boottime_ns() / 1e9
