@@ -8,7 +8,7 @@ when its MAC turns up elsewhere, or when the table is full and it has been gone 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from recorderd.model.ports import CameraPlace
@@ -31,6 +31,7 @@ class Device:
     since_s: float = 0.0  # CLOCK_BOOTTIME of the last change of place
     addresses: dict[str, float] = field(default_factory=dict)  # -> when last said
     lease: Lease | None = None
+    counted: str = ""  # the port whose share it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ class Places:
         self._own: frozenset[str] = frozenset()
         self._heard: dict[str, Announcement] = {}
         self._conflicts: dict[str, float] = {}
+        self._behind: dict[str, dict[str, Device]] = {}  # port -> MAC -> device
+        self._full: dict[str, int] = {}  # ports whose share is taken by live devices, until one of them goes
+        self._link_changed_ns: dict[str, int] = {}
         self.refused = 0  # MACs not taken because their port had its share
 
     def configure(
@@ -101,6 +105,7 @@ class Places:
         if gone:
             if known is not None and known.port == port:
                 known.live = False
+                self._full.clear()
             return ()
         device = known or self._admit(mac, port, now_s)
         if device is None:
@@ -110,16 +115,15 @@ class Places:
         if former == port:
             return () if was_live or former else (Found(self._place(device, "")),)
         device.port, device.since_s = port, now_s
+        self._put(device, port)
         place = self._place(device, "")
         return (Moved(place, self.label(former)) if former else Found(place),)
 
-    def relearn(self, entries: Iterable[tuple[int, str]], now_s: float) -> tuple[Finding, ...]:
-        """The whole forwarding table, read anew: what is not in it is no longer live."""
-        present = {(index, mac) for index, mac in entries}
-        macs = {mac for _, mac in present}
+    def relearn(self, present: Container[str]) -> None:
+        """The forwarding table was read anew: a device whose MAC is not in it is no longer live. `forwarding` follows for each that is."""
         for device in self._devices.values():
-            device.live = device.live and device.mac in macs
-        return tuple(f for index, mac in sorted(present) for f in self.forwarding(index, mac, now_s, gone=False))
+            device.live = device.live and device.mac in present
+        self._full.clear()
 
     def neighbour(self, index: int, address: str, mac: str, now_s: float) -> tuple[Finding, ...]:
         """The IP layer resolved an address, or forgot it (`mac` empty: what was known stays known)."""
@@ -148,13 +152,14 @@ class Places:
         elif port in self._ports.values():
             self._heard[port] = said
 
-    def port_down(self, port: str) -> tuple[CameraPlace, ...]:
-        """The port lost its carrier: who was behind it. What LLDP said of it no longer holds."""
-        self._heard.pop(port, None)
-        behind = [device for device in self._devices.values() if device.port == port and device.live]
-        for device in behind:
-            device.live = False
-        return tuple(self._place(device, "") for device in behind)
+    def carrier(self, port: str, *, up: bool, at_ns: int) -> None:
+        """The port's carrier changed at this CLOCK_BOOTTIME. Without one nobody is live, and what LLDP said no longer holds."""
+        self._link_changed_ns[port] = at_ns
+        if not up:
+            self._heard.pop(port, None)
+            self._full.clear()
+            for device in self._behind.get(port, {}).values():
+                device.live = False
 
     def locate(self, address: str) -> CameraPlace | None:
         """The place of an IP address or a MAC; None where nothing is known of it."""
@@ -194,13 +199,22 @@ class Places:
     def _place(self, device: Device, address: str) -> CameraPlace:
         newest = max(device.addresses, key=lambda text: (":" not in text, device.addresses[text]), default="")
         leased = device.lease.address if device.lease else ""
-        others = any(d.live and d.port == device.port and d.mac != device.mac for d in self._devices.values())
+        live = [d.mac for d in self._behind.get(device.port, {}).values() if d.live] if device.port else []
+        others = any(mac != device.mac for mac in live)
         label = self._fixed.get(device.mac) or (self.label(device.port) if device.port else "")
         heard = self._heard.get(device.port)
         says = (heard.system or heard.description) if heard is not None and not others else ""
         name = (device.lease.name if device.lease else "") or says
         alone = bool(label) and (device.mac in self._fixed or not others)
-        return CameraPlace(mac=device.mac, ip=address or newest or leased, port=label, name=name, alone=alone)
+        return CameraPlace(
+            mac=device.mac,
+            ip=address or newest or leased,
+            port=label,
+            name=name,
+            alone=alone,
+            devices_behind=len({*live, device.mac}) if device.port else 0,
+            link_changed_ns=self._link_changed_ns.get(device.port, 0),
+        )
 
     def _says(self, device: Device, address: str, now_s: float) -> tuple[Finding, ...]:
         found: tuple[Finding, ...] = ()
@@ -231,25 +245,30 @@ class Places:
         return (Conflict(address, device.mac, other_mac, self.label(device.port), other_port),)
 
     def _admit(self, mac: str, port: str, now_s: float) -> Device | None:
-        behind = [device for device in self._devices.values() if device.port == port]
-        if len(behind) >= PER_PORT_MAX:
-            gone = [device for device in behind if not device.live]
-            if not gone:
+        """Room for one more, at the cost of one that has been gone longest; constant time while a port is full of live ones."""
+        behind = self._behind.setdefault(port, {})
+        crowd = behind if len(behind) >= PER_PORT_MAX else self._devices if len(self._devices) >= DEVICES_MAX else None
+        if crowd is not None:
+            if self._full.get(port) == len(behind) or not (gone := [d for d in crowd.values() if not d.live]):
+                self._full[port] = len(behind)
                 self.refused += 1
                 return None
             self._forget(min(gone, key=lambda device: device.since_s).mac)
-        elif len(self._devices) >= DEVICES_MAX:
-            gone = [device for device in self._devices.values() if not device.live]
-            if not gone:
-                self.refused += 1
-                return None
-            self._forget(min(gone, key=lambda device: device.since_s).mac)
-        device = Device(mac, since_s=now_s)
+        device = Device(mac, port="", since_s=now_s)
         self._devices[mac] = device
+        self._put(device, port)
         return device
+
+    def _put(self, device: Device, port: str) -> None:
+        """Counts the device to `port`; its `port` itself is set by whoever knows that it is there."""
+        self._behind.get(device.counted, {}).pop(device.mac, None)
+        device.counted = port
+        self._behind.setdefault(port, {})[device.mac] = device
 
     def _forget(self, mac: str) -> None:
         device = self._devices.pop(mac)
+        self._behind.get(device.counted, {}).pop(mac, None)
+        self._full.clear()
         for address in device.addresses:
             if self._by_address.get(address) == mac:
                 del self._by_address[address]

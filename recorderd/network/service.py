@@ -30,6 +30,7 @@ from recorderd.network.watch import Watch, read_tables
 log = logging.getLogger(__name__)
 
 GATHER_S = 0.2  # notices that belong together come within this
+SLICE = 500  # table entries taken over without a pause
 APART_S = 1.0  # between two readings
 LEASE_S = (0.2, 1.5)  # after a sign of life the lease file is read: dnsmasq writes it about then
 REPAIRS_MAX, REPAIRS_IN_S, TRUCE_S = 5, 60.0, 600.0
@@ -242,9 +243,15 @@ class NetworkService:
         tables = await read_tables()
         self._resync = False
         now_s = self._now_s()
-        self._tell(self._places.relearn(((entry.index, entry.mac) for entry in tables.forwarding), now_s))
-        for entry in tables.neighbours:
-            self._tell(self._places.neighbour(entry.index, entry.address, entry.mac, now_s))
+        self._places.relearn({entry.mac for entry in tables.forwarding})
+        entries: tuple[notices.Forwarding | notices.Neighbour, ...] = (*tables.forwarding, *tables.neighbours)
+        for count, entry in enumerate(entries):
+            if isinstance(entry, notices.Forwarding):
+                self._tell(self._places.forwarding(entry.index, entry.mac, now_s, gone=False))
+            else:
+                self._tell(self._places.neighbour(entry.index, entry.address, entry.mac, now_s))
+            if count % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
 
     def _configure_places(self) -> None:
         """Camera ports are what the wish names, or, unmanaged, what the board labels; their bridge is wherever they are enslaved."""
@@ -308,8 +315,7 @@ class NetworkService:
         if not camera:
             return
         behind = [place for place in self._places.all() if place.port == label]
-        if not link.carrier:
-            self._places.port_down(link.name)
+        self._places.carrier(link.name, up=link.carrier, at_ns=self._clock.boottime_ns())
         for place in behind:
             if self._observer is not None and place.ip:
                 if link.carrier:
