@@ -28,6 +28,8 @@ COMMANDS: dict[str, Command] = {
     "groups": Command("groups", "recording groups and storage destinations"),
     "events": Command("events", "watch, search and raise events"),
     "locks": Command("locks", "ranges that are kept from recycling and deletion"),
+    "poe": Command("poe", "PoE ports: status, on, off, cycle, priority, limit, budget"),
+    "board": Command("board", "check the board: controllers, buses, supply, sensors"),
     "bridge": Command("bridge", "join standard input and output to the control socket (what -H runs)"),
     "completion": Command("completion", "print the completion script for a shell"),
     "version": Command("version", "versions of this command and of the recorder"),

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from recorderd.power.schedules import OffWindow
+
 
 class PortWish(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator set on one port; None: as the board file says."""
@@ -18,6 +20,7 @@ class PortWish(msgspec.Struct, frozen=True, kw_only=True):
     admin: bool = True
     priority: int | None = None
     limit_mw: int | None = None
+    off: tuple[OffWindow, ...] = ()  # by the clock
 
 
 class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,50 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from hw.boards.assembly import Assembly, Placed
+from hw.boards.assembly import Assembly
 from hw.boards.board import Port
-from hw.poe.controller import Capabilities, ControllerReading, Grants, Identity, PoeController
+from hw.poe.controller import Capabilities, Grants
 from hw.poe.errors import PoeError
-from hw.poe.vocabulary import Fault, PortState, Priority
+from hw.poe.vocabulary import PortState, Priority
 from recorderd.model.ports import Clock, EventSink
+from recorderd.model.timeline import Trust
 from recorderd.power.budget import Basis
 from recorderd.power.memory import Keeper, PortWish
 from recorderd.power.policy import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput, step
-from recorderd.power.status import BudgetStatus, ControllerStatus, PortStatus, PowerStatus
-from recorderd.power.topics import controller_event, port_event, supply_event
+from recorderd.power.schedules import OffWindow, off_now
+from recorderd.power.status import BudgetStatus, PortStatus, PowerStatus
+from recorderd.power.topics import port_event, supply_event
+from recorderd.power.watched import WatchedController
 
 log = logging.getLogger("power")
 
 _S = 1_000_000_000
-_REOPEN_S = 5.0
-_FAST_POLL_S = 0.25  # while a port is starting or was just switched
+_LOST_BUS_S = 10.0
 _OFF_S = 3.0  # capacitors in cameras hold seconds
 _OFF_WAIT_S = 5.0
 
 
 class UnknownPort(Exception):
     """No port has this label."""
-
-
-@dataclass(slots=True)
-class _Watched:
-    """One controller as the service knows it."""
-
-    placed: Placed
-    controller: PoeController | None = None
-    identity: Identity | None = None
-    reading: ControllerReading | None = None
-    read_ns: int = 0
-    failure: str = "not read yet"
-    faults: list[tuple[int, Fault]] = field(default_factory=list)  # (channel, fault) since the previous step
-    soon: asyncio.Event = field(default_factory=asyncio.Event)
-    settling_ns: int = 0  # poll faster until then
 
 
 @dataclass(slots=True)
@@ -74,19 +62,26 @@ class PowerService:
         events: EventSink,
         keeper: Keeper,
         commit_now: Callable[[], None] = lambda: None,
+        zone: datetime.tzinfo = datetime.UTC,
     ) -> None:
         self._board = assembly.board
         self._clock = clock
         self._events = events
         self._keeper = keeper
         self._commit_now = commit_now
-        self._watched = {p.id: _Watched(p) for p in assembly.controllers}
+        self._zone = zone
+        self._watched = {
+            p.id: WatchedController(
+                placed=p, clock=clock, events=events, changed=self._wake, alarm=self.alarm, opened=self._opened
+            )
+            for p in assembly.controllers
+        }
         self._ports = {p.label: p for p in assembly.board.port}
         self._index = {p.label: i for i, p in enumerate(assembly.board.port)}
         self._memory = Memory()
         self._overrides: dict[str, _Override] = {}
         self._reasons: dict[str, str] = {}
-        self._scheduled_off: dict[str, str] = {}
+        self._trials: dict[str, int] = {}  # switched off until then, unless confirmed
         self._lldp_mw: dict[str, int] = {}
         self._devices: dict[str, str] = {}
         self._alarm = False
@@ -102,66 +97,26 @@ class PowerService:
         try:
             async with asyncio.TaskGroup() as group:
                 for watched in self._watched.values():
-                    group.create_task(self._watch(watched), name=f"poe {watched.placed.id}")
+                    group.create_task(watched.run(), name=f"poe {watched.placed.id}")
                 group.create_task(self._decide_for_ever(group), name="poe policy")
+                group.create_task(self._reopen_lost(), name="poe buses")
         finally:
             for watched in self._watched.values():
                 watched.placed.runner.stop()
 
-    async def _watch(self, watched: _Watched) -> None:
-        placed = watched.placed
+    async def _reopen_lost(self) -> None:
+        """A bus on which nothing answers any more is closed, with the drivers on it: a lost serial line does not come back by itself."""
         while True:
-            try:
-                if watched.controller is None:
-                    await self._open(watched)
-                await self._poll(watched)
-            except PoeError as error:
-                self._failed(watched, str(error))
-                await self._clock.sleep(_REOPEN_S)
-                continue
-            settling = self._clock.boottime_ns() < watched.settling_ns
-            pause_s = _FAST_POLL_S if settling else placed.pse.poll_ms / 1_000
-            watched.soon.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await watched.soon.wait()
-
-    async def _open(self, watched: _Watched) -> None:
-        runner = watched.placed.runner
-        controller = await runner.call(watched.placed.build, limit_s=10)
-        watched.identity = await runner.call(controller.open, limit_s=30)
-        watched.controller = controller
-        log.info("%s: found %s %s", watched.placed.id, watched.identity.chip, watched.identity.firmware)
-
-    async def _poll(self, watched: _Watched) -> None:
-        assert watched.controller is not None
-        began = self._clock.boottime_ns()
-        reading = await watched.placed.runner.call(watched.controller.read)
-        if watched.failure:
-            if watched.reading is not None:
-                self._events.publish(controller_event(watched.placed.id, "answers", "communication is back"))
-            watched.failure = ""
-        for fault in reading.faults:
-            if fault.channel >= 0:
-                watched.faults.append((fault.channel, fault.fault))
-            else:
-                self._controller_fault(watched, fault.fault, fault.detail)
-        watched.reading, watched.read_ns = reading, began
-        self._poke.set()
-
-    def _controller_fault(self, watched: _Watched, fault: Fault, detail: str) -> None:
-        log.warning("%s: %s (%s)", watched.placed.id, fault, detail)
-        self._events.publish(controller_event(watched.placed.id, fault, detail))
-        if fault is Fault.SUPPLY_LOW:
-            self.alarm()
-
-    def _failed(self, watched: _Watched, why: str) -> None:
-        if watched.failure != why:
-            log.warning("%s: %s; next try in %g s", watched.placed.id, why, _REOPEN_S)
-            if not watched.failure or watched.reading is None:
-                self._events.publish(controller_event(watched.placed.id, "fails", why))
-            watched.failure = why
-        self._changed.set()
+            await self._clock.sleep(_LOST_BUS_S)
+            by_runner: dict[str, list[WatchedController]] = {}
+            for watched in self._watched.values():
+                by_runner.setdefault(watched.placed.runner.name, []).append(watched)
+            for sharing in by_runner.values():
+                if all(w.failure for w in sharing) and not sharing[0].placed.runner.hung:
+                    for watched in sharing:
+                        await watched.let_go()
+                    with contextlib.suppress(PoeError):
+                        await sharing[0].placed.runner.call(sharing[0].placed.release)
 
     # --- deciding
 
@@ -177,6 +132,7 @@ class PowerService:
 
     def _decide(self, group: asyncio.TaskGroup) -> int:
         now = self._clock.boottime_ns()
+        self._trials = {label: until for label, until in self._trials.items() if now < until}
         before = self._memory.ports
         result = step(self._memory, [self._input(p) for p in self._ports.values()], self._supply(now), now)
         self._memory = result.memory
@@ -189,7 +145,8 @@ class PowerService:
         if result.actions:
             group.create_task(self._carry_out(result.actions, before), name="poe actions")
         self._changed.set()
-        return result.wake_ns
+        wakes = [at for at in (result.wake_ns, *self._trials.values()) if at]
+        return min(wakes, default=0)
 
     def _input(self, port: Port) -> PortInput:
         watched = self._watched[port.pse]
@@ -200,19 +157,20 @@ class PowerService:
             why_not = "switched off by the operator"
         elif override is not None:
             why_not = override.reason
-        elif port.label in self._scheduled_off:
-            why_not = self._scheduled_off[port.label]
-        reading = None
-        if watched.reading is not None and not watched.failure and port.channel < len(watched.reading.ports):
-            reading = watched.reading.ports[port.channel]
+        elif port.label in self._trials:
+            why_not = "switched off on trial"
+        elif (window := self._off_by_schedule(wish)) is not None:
+            why_not = f"off by schedule ({window})"
+        reading = watched.port(port)
+        capabilities = watched.capabilities
         return PortInput(
             label=port.label,
             index=self._index[port.label],
-            grants=watched.controller.capabilities.grants if watched.controller is not None else Grants.CHIP,
+            grants=capabilities.grants if capabilities is not None else Grants.CHIP,
             max_mw=round(port.max_w * 1_000),
             wanted=not why_not,
             why_not=why_not,
-            keep_share=override is not None and override.keep_share,
+            keep_share=port.label in self._trials or (override is not None and override.keep_share),
             priority=self._priority(port.label),
             limit_mw=wish.limit_mw,
             lldp_mw=self._lldp_mw.get(port.label),
@@ -220,6 +178,12 @@ class PowerService:
             read_ns=watched.read_ns,
             faults=tuple(fault for channel, fault in watched.faults if channel in (port.channel, port.second_channel)),
         )
+
+    def _off_by_schedule(self, wish: PortWish) -> OffWindow | None:
+        """None without a clock that can be relied on: a camera too many is better than a night without pictures."""
+        if not wish.off or self._clock.trust() is Trust.NONE:
+            return None
+        return off_now(wish.off, datetime.datetime.fromtimestamp(self._clock.realtime_ns() / _S, self._zone))
 
     def _supply(self, now_ns: int) -> SupplyInput:
         readings = [w for w in self._watched.values() if w.reading is not None and w.reading.supply_mv is not None]
@@ -264,15 +228,12 @@ class PowerService:
                 self._restore(action.label, before)
                 continue
             port = self._ports[action.label]
-            watched = self._watched[port.pse]
             try:
-                await self._act(watched, port, action)
+                await self._watched[port.pse].act(port, action)
             except PoeError as error:
                 log.warning("port %s: could not %s: %s", action.label, action.do, error)
                 room = room and action.do in (Do.GRANT, Do.ENABLE)
                 self._restore(action.label, before)
-            watched.settling_ns = self._clock.boottime_ns() + 5 * _S
-            watched.soon.set()
 
     def _restore(self, label: str, before: Mapping[str, PortMemo]) -> None:
         """What was decided did not happen: the port is taken to be as it was until the next reading."""
@@ -281,26 +242,6 @@ class PowerService:
             return
         memo = replace(old, acted_ns=self._clock.boottime_ns())
         self._memory = replace(self._memory, ports={**self._memory.ports, label: memo})
-
-    async def _act(self, watched: _Watched, port: Port, action: Action) -> None:
-        controller = watched.controller
-        if controller is None:
-            raise PoeError(f"{watched.placed.id}: {watched.failure}")
-        channels = (port.channel,) if port.second_channel is None else (port.channel, port.second_channel)
-
-        def act() -> None:
-            for channel in channels:
-                match action.do:
-                    case Do.ENABLE:
-                        controller.set_admin(channel, on=True)
-                    case Do.DISABLE:
-                        controller.set_admin(channel, on=False)
-                    case Do.WITHDRAW:
-                        controller.withdraw(channel)
-                    case Do.GRANT:
-                        controller.grant(channel, action.limit_mw // len(channels))
-
-        await watched.placed.runner.call(act)
 
     def _tell(self, notice: Notice) -> None:
         if not notice.label:
@@ -313,6 +254,9 @@ class PowerService:
 
     # --- what others ask for
 
+    def _wake(self) -> None:
+        self._poke.set()
+
     def alarm(self) -> None:
         """The supply sags, by a signal other than its measured voltage: sheds at once."""
         self._alarm = True
@@ -320,26 +264,56 @@ class PowerService:
 
     async def set_admin(self, label: str, on: bool) -> None:
         """Raises `UnknownPort`. Durable when it returns; the port follows within a poll."""
-        await self._set_wish(label, replace_wish(self._wish_of(label), admin=on))
+        await self._set_wish(label, msgspec.structs.replace(self._wish_of(label), admin=on))
+        self._trials.pop(label, None)
+
+    async def off_on_trial(self, label: str, seconds: float) -> None:
+        """Off, and on again after `seconds` unless `set_admin` confirms it meanwhile. Nothing is stored: a restart switches it on.
+
+        Raises `UnknownPort`.
+        """
+        self._wish_of(label)
+        self._trials[label] = self._clock.boottime_ns() + round(seconds * _S)
+        self._poke.set()
+
+    async def set_schedule(self, label: str, windows: tuple[OffWindow, ...]) -> None:
+        """When the port is off by the clock; none: never. Raises `UnknownPort`."""
+        await self._set_wish(label, msgspec.structs.replace(self._wish_of(label), off=windows))
+
+    def schedule(self, label: str) -> tuple[OffWindow, ...]:
+        return self._wish_of(label).off
 
     async def set_priority(self, label: str, priority: Priority) -> None:
-        """Raises `UnknownPort`, `PoeError`."""
-        await self._set_wish(label, replace_wish(self._wish_of(label), priority=int(priority)))
-        port = self._ports[label]
-        watched = self._watched[port.pse]
-        if watched.controller is not None and watched.controller.capabilities.priorities:
-            controller = watched.controller
-            await watched.placed.runner.call(lambda: controller.set_priority(port.channel, priority))
+        """Raises `UnknownPort`, `PoeError`; then nothing is stored."""
+        wish = msgspec.structs.replace(self._wish_of(label), priority=int(priority))
+        await self._apply(label, wish)
+        await self._set_wish(label, wish)
 
     async def set_limit(self, label: str, limit_mw: int | None) -> None:
-        """None: back to what the board allows. Raises `UnknownPort`, `PoeError`."""
-        await self._set_wish(label, replace_wish(self._wish_of(label), limit_mw=limit_mw))
+        """None: back to what the board allows. Raises `UnknownPort`, `PoeError`; then nothing is stored."""
+        wish = msgspec.structs.replace(self._wish_of(label), limit_mw=limit_mw)
+        await self._apply(label, wish, limit_too=True)
+        await self._set_wish(label, wish)
+
+    async def _apply(self, label: str, wish: PortWish, *, limit_too: bool = False) -> None:
+        """Tells the controller the port's limit and priority, as far as it knows such things."""
         port = self._ports[label]
         watched = self._watched[port.pse]
-        if watched.controller is not None and watched.controller.capabilities.limits:
-            controller = watched.controller
-            wanted = round(port.max_w * 1_000) if limit_mw is None else limit_mw
-            await watched.placed.runner.call(lambda: controller.set_limit(port.channel, wanted))
+        capabilities = watched.capabilities
+        if capabilities is None:
+            return
+        priority = Priority(wish.priority) if wish.priority is not None else Priority[port.priority.upper()]
+        limit_mw = round(port.max_w * 1_000) if wish.limit_mw is None else wish.limit_mw
+        if capabilities.priorities:
+            await watched.call(lambda controller: controller.set_priority(port.channel, priority))
+        if capabilities.limits and (limit_too or wish.limit_mw is not None):
+            await watched.call(lambda controller: controller.set_limit(port.channel, limit_mw))
+
+    async def _opened(self, watched: WatchedController) -> None:
+        """A controller was opened, perhaps after it lost its settings."""
+        for port in self._ports.values():
+            if port.pse == watched.placed.id and watched.placed.pse.driver != "kernel":
+                await self._apply(port.label, self._wish(port.label))
 
     async def cycle(self, port: str, reason: str) -> None:
         """Off, at least 3 s without voltage, on again; returns when the port may have power again.
@@ -366,16 +340,8 @@ class PowerService:
     def _is_off(self, label: str, since_ns: int) -> bool:
         port = self._ports[label]
         watched = self._watched[port.pse]
-        if watched.reading is None or watched.failure or watched.read_ns <= since_ns:
-            return False
-        reading = watched.reading.ports[port.channel]
-        return not reading.powered and not reading.admin
-
-    def set_schedule(self, off: Mapping[str, str]) -> None:
-        """Ports that a schedule keeps off now, with the reason."""
-        if dict(off) != self._scheduled_off:
-            self._scheduled_off = dict(off)
-            self._poke.set()
+        reading = watched.port(port)
+        return reading is not None and watched.read_ns > since_ns and not reading.powered and not reading.admin
 
     def set_lldp(self, label: str, power_mw: int | None) -> None:
         """What the device asked for over LLDP, at the PSE's end."""
@@ -402,8 +368,7 @@ class PowerService:
 
     def capabilities(self, label: str) -> Capabilities | None:
         self._wish_of(label)
-        controller = self._watched[self._ports[label].pse].controller
-        return None if controller is None else controller.capabilities
+        return self._watched[self._ports[label].pse].capabilities
 
     async def wait_changed(self) -> None:
         """Returns after the next decision or failure."""
@@ -422,7 +387,7 @@ class PowerService:
         return PowerStatus(
             board=self._board.title or self._board.name,
             ports=ports,
-            controllers=tuple(self._controller_status(w, now) for w in self._watched.values()),
+            controllers=tuple(w.status(now) for w in self._watched.values()),
             budget=BudgetStatus(
                 total_mw=round(supply.total_w * 1_000),
                 base_mw=round(supply.base_w * 1_000) if supply.shared else 0,
@@ -435,23 +400,6 @@ class PowerService:
                 ready=self._ready(now),
                 sagging=bool(self._memory.sag_since_ns),
             ),
-        )
-
-    def _controller_status(self, watched: _Watched, now_ns: int) -> ControllerStatus:
-        reading, identity = watched.reading, watched.identity
-        return ControllerStatus(
-            id=watched.placed.id,
-            driver=watched.placed.pse.driver,
-            chip=identity.chip if identity is not None else "",
-            firmware=identity.firmware if identity is not None else "",
-            healthy=not watched.failure,
-            detail=watched.failure,
-            temperature_c=reading.temperature_c if reading is not None else None,
-            supply_mv=reading.supply_mv if reading is not None else None,
-            budget_mw=reading.budget_mw if reading is not None else None,
-            age_ms=(now_ns - watched.read_ns) // 1_000_000 if reading is not None else -1,
-            link=reading.link if reading is not None else ControllerReading(ports=()).link,
-            grants=watched.controller.capabilities.grants if watched.controller is not None else "",
         )
 
     def _port_status(self, port: Port) -> PortStatus:
@@ -515,14 +463,3 @@ class PowerService:
     async def _set_wish(self, label: str, wish: PortWish) -> None:
         await self._keeper.update(lambda record: msgspec.structs.replace(record, wishes={**record.wishes, label: wish}))
         self._poke.set()
-
-
-def replace_wish(
-    wish: PortWish, *, admin: bool | None = None, priority: int | None = None, limit_mw: int | None = -1
-) -> PortWish:
-    """`limit_mw` None removes the limit; left out, it stays."""
-    return PortWish(
-        admin=wish.admin if admin is None else admin,
-        priority=wish.priority if priority is None else priority,
-        limit_mw=wish.limit_mw if limit_mw == -1 else limit_mw,
-    )
