@@ -23,6 +23,10 @@ _NO_LIMIT_NS = 1 << 62
 _SAME_AXIS_NS = 500_000_000  # wall time that says less than this against boot time is slewing or a small step
 
 
+class NothingRecorded(Exception):
+    """The tracks hold nothing in that range."""
+
+
 @dataclass(frozen=True, slots=True)
 class WantedTrack:
     """A track of the recording to be exported, video first where there is some."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,13 +17,20 @@ import msgspec
 from recorderd.media.errors import MediaError
 from recorderd.media.moov_reader import parse_moov
 from recorderd.model.causes import GapCause
-from recorderd.model.ports import StoreUnavailable
+from recorderd.model.ports import Clock, StoreUnavailable
 from recorderd.model.stream import MediaKind, TrackFormat
-from recorderd.protocol.upgrade import Trailer
-from recorderd.protocol.work import MAX_FRAGMENTS, ExportWork, Finish, OutputTrack, SlotDone, SlotWork, Stored, WorkDone
+from recorderd.protocol.work import (
+    MAX_FRAGMENTS,
+    ExportWork,
+    Finish,
+    OutputTrack,
+    SlotWork,
+    Stored,
+)
 from recorderd.recording.export_plan import (
     LOOK_BACK_NS,
     KeyFrame,
+    NothingRecorded,
     SlotPlan,
     WantedTrack,
     choose_start,
@@ -31,7 +38,9 @@ from recorderd.recording.export_plan import (
     slot_plans,
     stretch_at,
 )
-from recorderd.recording.worker_process import WorkerFailed, WorkerProcess
+from recorderd.recording.running_work import RunningWork
+from recorderd.recording.snapshot_plan import find_picture, send_picture
+from recorderd.recording.worker_process import WorkerProcess
 from recorderd.ring.border import SlotRef
 from recorderd.ring.device import UnsafeFile
 from recorderd.ring.leases import Lease
@@ -44,14 +53,7 @@ from recorderd.ring.ring import Ring
 
 LEASE_S = 24 * 3600.0
 _SLOT_LEASE_S = 60.0
-_IN_FLIGHT = 2  # messages the worker has not answered
-_SILENT_S = 60.0  # a worker that neither answers nor writes for so long is ended
-_MAX_NOTES = 100
 _SLOT_GONE = (Recycled, UnsafeFile)
-
-
-class NothingRecorded(Exception):
-    """The tracks hold nothing in that range."""
 
 
 class TooManyExports(Exception):
@@ -84,8 +86,9 @@ class ExportPlan:
 class Exports:
     """`max_running` bounds exports and pictures together: each is a process."""
 
-    def __init__(self, *, ring: Ring, max_running: int = 3) -> None:
+    def __init__(self, *, ring: Ring, clock: Clock, max_running: int = 3) -> None:
         self._ring = ring
+        self._clock = clock
         self._max_running = max_running
         self._running = 0
 
@@ -108,27 +111,40 @@ class Exports:
         Raises NothingRecorded, TooManyExports, StoreUnavailable, OSError.
         """
         wanted = [track for track in tracks if not (audio == "none" and track.kind is MediaKind.AUDIO)]
-        with self._one_more() as admitted:
+        with self._one_more() as started:
             plan = await make_plan(self._ring, recording, wanted, start_ns, stop_ns)
             leases = _lease(self._ring, [slot.ref for slot in plan.slots])
-            try:
-                worker = await WorkerProcess.start("export")
-            except BaseException:
-                _end_leases(self._ring, leases)
-                raise
-            running = RunningExport(self, self._ring, plan, worker, leases)
-            work = ExportWork(str(plan.disk), plan.tracks, fragmented, audio == "aac")
-            try:
-                await worker.send(work)
-            except WorkerFailed as error:
-                await running.aclose()
-                raise OSError(str(error)) from error
-            admitted.pop_all()
-            return running
+            started.callback(_end_leases, self._ring, leases)
+            worker = await WorkerProcess.start("export")
+            running = RunningExport(self._ring, plan, worker, started.pop_all().close)
+        return await self._begun(running, worker, ExportWork(str(plan.disk), plan.tracks, fragmented, audio == "aac"))
+
+    async def snapshot(
+        self, *, track: WantedTrack, at_ns: int | None = None, width: int = 0, image: str = "jpeg"
+    ) -> RunningSnapshot:
+        """The picture nearest to wall time `at_ns`, or the newest. `image`: jpeg or png, at most `width` pixels wide (0: as it is).
+
+        Raises NothingRecorded, TooManyExports, StoreUnavailable, OSError.
+        """
+        with self._one_more() as started:
+            key, extent = await find_picture(self._ring, track, self._clock.realtime_ns() if at_ns is None else at_ns)
+            leases = _lease(self._ring, [extent.ref])
+            started.callback(_end_leases, self._ring, leases)
+            worker = await WorkerProcess.start("snapshot")
+            messages = send_picture(self._ring, extent, key, worker, width, image)
+            return RunningSnapshot(key.wall_ns, worker, messages, started.pop_all().close)
+
+    async def _begun(self, running: RunningExport, worker: WorkerProcess, work: ExportWork) -> RunningExport:
+        try:
+            await worker.send(work)
+        except BaseException:
+            await running.aclose()
+            raise
+        return running
 
     @contextlib.contextmanager
     def _one_more(self) -> Iterator[contextlib.ExitStack]:
-        """Counts one that starts; `pop_all` on what it yields keeps it counted until `_ended`."""
+        """Counts one that starts. What it yields is what to undo at its end, or now if it does not start: `pop_all` keeps it."""
         if self._running >= self._max_running:
             raise TooManyExports(f"{self._running} exports are running; {self._max_running} may")
         self._running += 1
@@ -140,108 +156,27 @@ class Exports:
         self._running -= 1
 
 
-class RunningExport:
-    """The bytes of one export: iterate, then ask for the trailer, and close in every case (`control.dispatch.Body`)."""
+class RunningSnapshot(RunningWork):
+    """One picture; `at_ns` is its wall time."""
 
     def __init__(
-        self, exports: Exports, ring: Ring, plan: ExportPlan, worker: WorkerProcess, leases: list[Lease]
+        self, at_ns: int, worker: WorkerProcess, messages: AsyncGenerator[int], release: Callable[[], None]
     ) -> None:
+        super().__init__(worker, messages, release)
+        self.at_ns = at_ns
+
+
+class RunningExport(RunningWork):
+    """An export whose `plan` says what it will hold."""
+
+    def __init__(self, ring: Ring, plan: ExportPlan, worker: WorkerProcess, release: Callable[[], None]) -> None:
+        super().__init__(worker, _messages(ring, plan, worker, self.note), release)
         self.plan = plan
-        self._exports = exports
-        self._ring = ring
-        self._worker = worker
-        self._leases = leases
-        self._messages = _messages(ring, plan, self)
-        self._in_flight = 0
-        self._sent_all = False
-        self._output_ended = False
-        self._done: WorkDone | None = None
-        self._failure = ""
-        self._closed = False
-        self.bytes = 0
-        self.notes: list[str] = []
-
-    @property
-    def pid(self) -> int:
-        """Of the worker."""
-        return self._worker.pid
-
-    def note(self, text: str) -> None:
-        if len(self.notes) < _MAX_NOTES:
-            self.notes.append(text)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces()
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        try:
-            while True:
-                piece = self._worker.read_now() if not self._output_ended else None
-                if piece:
-                    self.bytes += len(piece)
-                    yield piece
-                    continue
-                self._output_ended = self._output_ended or piece == b""
-                if self._done is not None and self._output_ended:
-                    return
-                if await self._step():
-                    continue
-                await self._worker.wait_for_news(_SILENT_S, output=not self._output_ended)
-        except WorkerFailed as error:
-            self._failure = str(error)
-        except TimeoutError:
-            self._failure = f"the export made no progress for {_SILENT_S:.0f} s"
-        except StoreUnavailable as error:
-            self._failure = f"the disk is gone: {error.detail}"
-        except OSError as error:
-            self._failure = f"the disk cannot be read: {error.strerror}"
-
-    async def _step(self) -> bool:
-        """Takes an answer or sends the next slot; whether there was something to do."""
-        if self._done is None:
-            answer = self._worker.receive_now(SlotDone | WorkDone)  # type: ignore[arg-type]  # a union is a type to msgspec
-            if isinstance(answer, WorkDone):
-                self._done = answer
-                return True
-            if isinstance(answer, SlotDone):
-                self._in_flight -= 1
-                return True
-        if self._sent_all or self._in_flight >= _IN_FLIGHT or self._done is not None:
-            return False
-        sent = await anext(self._messages, None)
-        if sent is None:
-            self._sent_all = True
-            await self._worker.send(Finish())
-        else:
-            self._in_flight += 1
-        return True
-
-    async def send_slot(self, work: SlotWork, descriptor: int) -> None:
-        await self._worker.send(work, [descriptor])
-
-    def trailer(self) -> Trailer:
-        done = self._done
-        if done is not None and not self._failure:
-            return Trailer(
-                complete=done.complete, reason=done.reason, notes=[*self.notes, *done.notes], bytes=self.bytes
-            )
-        reason = self._failure or "the export was given up"
-        return Trailer(complete=False, reason=reason, notes=self.notes, bytes=self.bytes)
-
-    async def aclose(self) -> None:
-        """Ends the worker and gives the slots back. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            await self._messages.aclose()
-            await self._worker.end()
-        finally:
-            _end_leases(self._ring, self._leases)
-            self._exports._ended()
 
 
-async def _messages(ring: Ring, plan: ExportPlan, running: RunningExport) -> AsyncGenerator[int]:
+async def _messages(
+    ring: Ring, plan: ExportPlan, worker: WorkerProcess, note: Callable[[str], None]
+) -> AsyncGenerator[int]:
     """Opens one slot after the other and sends it in pieces; yields the number of each message sent."""
     number = 0
     formats = [track.format for track in plan.tracks]
@@ -251,7 +186,7 @@ async def _messages(ring: Ring, plan: ExportPlan, running: RunningExport) -> Asy
                 identity = await reader.identity()
                 store = ring.store
                 if identity is None or store is None:
-                    running.note(f"slot {slot.ref.slot}: its identity cannot be read; left out")
+                    note(f"slot {slot.ref.slot}: its identity cannot be read; left out")
                     continue
                 ranges = []
                 for share, extent in zip(slot.ranges, slot.extents, strict=True):
@@ -260,7 +195,7 @@ async def _messages(ring: Ring, plan: ExportPlan, running: RunningExport) -> Asy
                     if at is None or (identity.tracks[at].codec, identity.tracks[at].timescale) != (
                         form.codec, form.clock_rate,
                     ):  # fmt: skip
-                        running.note(f"slot {slot.ref.slot}: recorded with another codec than the export has; left out")
+                        note(f"slot {slot.ref.slot}: recorded with another codec than the export has; left out")
                         continue
                     ranges.append(msgspec.structs.replace(share, track=at))
                 wanted = [
@@ -279,11 +214,12 @@ async def _messages(ring: Ring, plan: ExportPlan, running: RunningExport) -> Asy
                         number, slot.ref.slot, slot.ref.generation, store.identity.slot_bytes, str(identity.receiver),
                         slot.axis_ns, near, part,
                     )  # fmt: skip
-                    await running.send_slot(work, reader.descriptor)
+                    await worker.send(work, [reader.descriptor])
                     yield number
                     number += 1
         except _SLOT_GONE as error:
-            running.note(f"slot {slot.ref.slot}: {error}; left out")
+            note(f"slot {slot.ref.slot}: {error}; left out")
+    await worker.send(Finish())
 
 
 async def make_plan(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
+import signal
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
-from recorderd.model.stream import Codec
-from recorderd.recording.exports import Exports, NothingRecorded
+from recorderd.model.stream import AccessUnit, Codec, MediaKind
+from recorderd.recording.export_plan import NothingRecorded, WantedTrack
+from recorderd.recording.exports import Exports, RunningExport, TooManyExports
+from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.ring import Ring
 from tests.media import clips, judges
 from tests.recording.stored_ring import NS, RECORDING, everything, record, ring_in, session_units, wanted
 from tests.simulated_time import FakeClock
@@ -28,7 +36,7 @@ def test_a_span_across_slots_and_a_gap(fragmented: bool, tmp_path: Path) -> None
             clock.advance(20)
             again = await record(ring, clock, formats, units, session=2)
             wall = clock.realtime_ns() - clock.boottime_ns()
-            export = await Exports(ring=ring).export(
+            export = await Exports(ring=ring, clock=clock).export(
                 recording=RECORDING, tracks=wanted(formats), start_ns=start + wall, stop_ns=clock.realtime_ns(),
                 fragmented=fragmented,
             )  # fmt: skip
@@ -68,8 +76,277 @@ def test_nothing_recorded_says_so(tmp_path: Path) -> None:
             await record(ring, clock, *session_units(clip))
             wall = clock.realtime_ns()
             with pytest.raises(NothingRecorded):
-                await Exports(ring=ring).export(
+                await Exports(ring=ring, clock=clock).export(
                     recording=RECORDING, tracks=wanted([clip.form]), start_ns=wall + NS, stop_ns=wall + 2 * NS
                 )
+
+    asyncio.run(main())
+
+
+async def recorded_twice(ring: Ring, clock: FakeClock, apart_s: float) -> tuple[clips.Clip, int]:
+    """Two runs of H.264 without reordering; the wall time of the first picture."""
+    clip = clips.video(frames=150)
+    start = await record(ring, clock, *session_units(clip))
+    clock.advance(apart_s)
+    await record(ring, clock, *session_units(clip, None, 12345), session=2)
+    return clip, start + clock.realtime_ns() - clock.boottime_ns()
+
+
+async def exported(
+    ring: Ring, clock: FakeClock, start_ns: int, stop_ns: int, path: Path, **options: object
+) -> RunningExport:
+    clip = clips.video(frames=150)
+    export = await Exports(ring=ring, clock=clock).export(
+        recording=RECORDING, tracks=wanted([clip.form]), start_ns=start_ns, stop_ns=stop_ns, **options
+    )
+    path.write_bytes(await everything(export))  # noqa: ASYNC240
+    return export
+
+
+@judges.needs_ffmpeg
+def test_it_begins_at_the_nearer_key_frame_and_ends_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+
+    async def main() -> None:
+        clock, path = FakeClock(), tmp_path / "export.mp4"
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            clip, wall = await recorded_twice(ring, clock, 30)
+            # Key frames come every second: at 1.3 s the one at 1 s is nearer, at 1.7 s the one at 2 s; in a gap it is the next.
+            for start_s, stop_s, first, count in (
+                (1.3, 4.0, 25, 75),
+                (1.7, 4.0, 50, 50),
+                (0.0, 1.0, 0, 25),
+                (20, 37, 150, 25),
+            ):
+                export = await exported(ring, clock, wall + round(start_s * NS), wall + round(stop_s * NS), path)
+                assert export.trailer().complete
+                found = judges.pyav(path)
+                units = [*clip.units, *clip.units][first : first + count]
+                assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+                    clips.picture_hash(Codec.H264, unit.data) for unit in units
+                ], (start_s, stop_s)
+                assert found[0][0] == 0
+                assert judges.ffmpeg_decode(path) == count
+
+    asyncio.run(main())
+
+
+@judges.needs_ffmpeg
+def test_rot_costs_its_gop_and_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+
+    async def main() -> None:
+        clock, path = FakeClock(), tmp_path / "export.mp4"
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            unit = clip.units[60].data
+            slot = next(p for p in sorted((tmp_path / "ring").glob("slots/*/*.mp4")) if unit in p.read_bytes())
+            content = bytearray(slot.read_bytes())
+            content[content.index(unit) + 30] ^= 1
+            slot.write_bytes(content)
+            export = await exported(ring, clock, wall, wall + 60 * NS, path)
+            trailer = export.trailer()
+            assert trailer.complete
+            assert len(trailer.notes) == 1
+            assert "checksum" in trailer.notes[0]
+            found = judges.pyav(path)
+            assert 300 - 45 <= len(found) < 300
+            assert judges.ffmpeg_decode(path) == len(found)
+            times = {round(unit.pts / clips.CLOCK, 3) for unit in clip.units}
+            assert {round(at, 3) for at, _ in found if at < 6} < times
+
+    asyncio.run(main())
+
+
+def test_deleted_media_never_leaves(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+
+    async def main() -> None:
+        clock, path = FakeClock(), tmp_path / "export.mp4"
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            assert isinstance(ring.ledger, RingLedger)
+            ring.ledger.keeper.delete(RECORDING, start_ns=wall + 2 * NS, stop_ns=wall + 4 * NS)
+            await ring.tick()
+            await exported(ring, clock, wall, wall + 6 * NS, path)
+            data = path.read_bytes()
+            gone = [unit for unit in clip.units if 2 <= unit.pts / clips.CLOCK < 4]
+            kept = [unit for unit in clip.units if unit not in gone]
+            assert not [unit.pts for unit in gone if not unit.key and unit.data in data]
+            assert [unit.pts for unit in kept if not unit.key and unit.data not in data] == []
+
+    asyncio.run(main())
+
+
+@judges.needs_ffmpeg
+def test_a_restart_lies_between(tmp_path: Path) -> None:
+    """Another boot: only wall time says how long the recorder was off."""
+    (tmp_path / "ring").mkdir()
+    clip = clips.video(frames=75)
+
+    async def main() -> None:
+        clock, path = FakeClock(), tmp_path / "export.mp4"
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            first = await record(ring, clock, *session_units(clip))
+            wall = first + clock.realtime_ns() - clock.boottime_ns()
+        later = FakeClock(realtime_s=clock.realtime_ns() / NS + 90 - 1)
+        async with ring_in(tmp_path / "ring", later, boot=2) as ring:
+            again = await record(ring, later, *session_units(clip))
+            distance = (again + later.realtime_ns() - later.boottime_ns() - wall) / NS
+            export = await exported(ring, later, wall, wall + 200 * NS, path)
+            assert export.trailer().complete
+            found = judges.pyav(path)
+            times = [unit.pts / clips.CLOCK for unit in clip.units]
+            assert distance > 90
+            assert [at for at, _ in found] == pytest.approx(times + [at + distance for at in times], abs=0.006)
+            assert judges.ffmpeg_decode(path) == 150
+
+    asyncio.run(main())
+
+
+@judges.needs_ffmpeg
+def test_g711_becomes_aac(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+    clip = clips.video(frames=100)
+    rng = np.arange(4 * 8000)
+    wave = (8000 * np.sin(2 * np.pi * 440 * rng / 8000)).astype(np.int16)
+    encoder = av.CodecContext.create("pcm_mulaw", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 8000, "mono", "s16"
+    frame = av.AudioFrame.from_ndarray(wave.reshape(1, -1), format="s16", layout="mono")
+    frame.sample_rate = 8000
+    coded = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+    sound = clips.Clip(
+        clips.g711(0.1).form,
+        tuple(AccessUnit(0, n * 160, coded[n * 160 : n * 160 + 160], 0) for n in range(200)),
+    )
+    formats, units = session_units(clip, sound)
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            start = await record(ring, clock, formats, units)
+            wall = start + clock.realtime_ns() - clock.boottime_ns()
+            export = await Exports(ring=ring, clock=clock).export(
+                recording=RECORDING, tracks=wanted(formats), start_ns=wall, stop_ns=wall + 9 * NS, audio="aac"
+            )
+            path = tmp_path / "export.mp4"
+            path.write_bytes(await everything(export))
+            assert export.trailer().complete, export.trailer().reason
+            video, audio = judges.ffprobe(path)
+            assert (video.codec, audio.codec) == ("h264", "aac")
+            assert judges.ffmpeg_decode(path) == 100
+            assert audio.duration_s == pytest.approx(4, abs=0.2)
+            with av.open(str(path)) as container:
+                heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+                first = container.streams.audio[0].start_time
+            assert first == 0
+            middle = heard[8000:24_000]
+            spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+            assert np.argmax(spectrum) / len(middle) * 8000 == pytest.approx(440, abs=2)
+            # In time: the tone's phase where it was.
+            wanted_wave = np.sin(2 * np.pi * 440 * (np.arange(8000, 24_000)) / 8000)
+            assert np.corrcoef(middle, wanted_wave)[0, 1] > 0.95
+
+    asyncio.run(main())
+
+
+def test_a_client_that_goes_away_or_never_reads_harms_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            exports = Exports(ring=ring, clock=clock, max_running=2)
+            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
+            silent, leaver = await exports.export(**ask), await exports.export(**ask)
+            with pytest.raises(TooManyExports):
+                await exports.export(**ask)
+            assert ring.store is not None
+            assert ring.store.leases.count() > 0
+            pieces = aiter(leaver)
+            assert await anext(pieces)
+            await leaver.aclose()
+            assert not leaver.trailer().complete
+            assert exports.running == 1
+            third = await exports.export(**ask)
+            os.kill(third.pid, signal.SIGKILL)
+            await everything(third)
+            assert third.trailer().reason == "the worker ended early"
+            await silent.aclose()
+            await silent.aclose()
+            assert exports.running == 0
+            assert ring.store.leases.count() == 0
+            for process in (silent, leaver, third):
+                assert not Path(f"/proc/{process.pid}").exists()  # noqa: ASYNC240
+
+    asyncio.run(main())
+
+
+def test_a_worker_gets_no_secret_and_no_way_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ring").mkdir()
+    monkeypatch.setenv("CAMERA_PASSWORD", "sesame")
+    secret = (tmp_path / "credentials").open("w")
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            export = await Exports(ring=ring, clock=clock).export(
+                recording=RECORDING, tracks=wanted([clip.form]), start_ns=wall, stop_ns=wall + 60 * NS
+            )
+            pieces = aiter(export)
+            assert await anext(pieces)
+            here = Path(f"/proc/{export.pid}")
+            assert b"sesame" not in (here / "environ").read_bytes()
+            assert (here / "cmdline").read_bytes().split(b"\0")[4] == b"recorderd.workers.export"
+            targets = {fd.name: str(fd.readlink()) for fd in (here / "fd").iterdir()}
+            assert not [target for target in targets.values() if "credentials" in target]
+            for name, target in targets.items():
+                if "/slots/" in target:
+                    flags = int((here / "fdinfo" / name).read_text().split("flags:")[1].split()[0], 8)
+                    assert flags & os.O_ACCMODE == os.O_RDONLY
+            limits = (here / "limits").read_text()
+            assert "1073741824" in limits
+            status = (here / "status").read_text()
+            assert "NoNewPrivs:\t1" in status
+            await export.aclose()
+
+    try:
+        asyncio.run(main())
+    finally:
+        secret.close()
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
+def test_a_snapshot_shows_the_nearest_key_frame(codec: Codec, tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+    clip = clips.video(codec, frames=75)
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            start = await record(ring, clock, *session_units(clip))
+            wall = start + clock.realtime_ns() - clock.boottime_ns()
+            exports = Exports(ring=ring, clock=clock)
+            track = wanted([clip.form])[0]
+            clock.advance(4000)
+            for at_s, expected_s, width in ((1.3, 1, 0), (1.8, 2, 160), (None, 2, 0), (-90, 0, 100)):
+                at_ns = None if at_s is None else wall + round(at_s * NS)
+                picture = await exports.snapshot(track=track, at_ns=at_ns, width=width)
+                assert (picture.at_ns - wall) / NS == pytest.approx(expected_s, abs=0.01)
+                data = await everything(picture)
+                assert picture.trailer().complete, picture.trailer().reason
+                with av.open(io.BytesIO(data), format="image2pipe", options={"vcodec": "mjpeg"}) as container:
+                    shown = next(container.decode(video=0))
+                assert (shown.width, shown.height) == ((320, 180) if not width else (width, round(width * 9 / 16)))
+                luma = shown.reformat(width=320, height=180, format="gray").to_ndarray().astype(int)
+                # The clip's gradient tells which picture it is.
+                number = expected_s * 25
+                model = (np.add.outer(np.arange(180), np.arange(320)) + 5 * number) % 220 + 16
+                assert np.median(np.abs(luma[60:, 100:] - (model[60:, 100:] - 16) * 255 / 219)) < 12
+            assert exports.running == 0
+            with pytest.raises(NothingRecorded):
+                await exports.snapshot(track=WantedTrack(RECORDING, "none", MediaKind.VIDEO))
 
     asyncio.run(main())
