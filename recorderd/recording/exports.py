@@ -51,6 +51,16 @@ from recorderd.ring.playback import find_extents
 from recorderd.ring.reading import Recycled
 from recorderd.ring.ring import Ring
 
+__all__ = [
+    "ExportGap",
+    "ExportPlan",
+    "Exports",
+    "NothingRecorded",
+    "RunningExport",
+    "RunningSnapshot",
+    "TooManyExports",
+]
+
 LEASE_S = 24 * 3600.0
 _SLOT_LEASE_S = 60.0
 _SLOT_GONE = (Recycled, UnsafeFile)
@@ -89,7 +99,7 @@ class Exports:
     def __init__(self, *, ring: Ring, clock: Clock, max_running: int = 3) -> None:
         self._ring = ring
         self._clock = clock
-        self._max_running = max_running
+        self.max_running = max_running
         self._running = 0
 
     @property
@@ -145,8 +155,8 @@ class Exports:
     @contextlib.contextmanager
     def _one_more(self) -> Iterator[contextlib.ExitStack]:
         """Counts one that starts. What it yields is what to undo at its end, or now if it does not start: `pop_all` keeps it."""
-        if self._running >= self._max_running:
-            raise TooManyExports(f"{self._running} exports are running; {self._max_running} may")
+        if self._running >= self.max_running:
+            raise TooManyExports(f"{self._running} exports are running; {self.max_running} may")
         self._running += 1
         with contextlib.ExitStack() as stack:
             stack.callback(self._ended)
