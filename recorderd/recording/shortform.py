@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from recorderd.events.cameras import UNIVERSAL_MOTION
 from recorderd.model.device import Device, DeviceProtocol, DeviceSettings
 from recorderd.model.faults import BadConfiguration
 from recorderd.model.job import EventCondition, EventFilter, JobMode, JobRequest, SourceRequest
@@ -13,7 +14,6 @@ from recorderd.model.limits import Limits
 from recorderd.model.objects import Draft
 from recorderd.model.receiver import ReceiverConfiguration
 from recorderd.model.recording import RecordingConfiguration, SourceInformation
-from recorderd.recording import topics
 from recorderd.recording.requests import normal_host
 from recorderd.recording.rules import devices, jobs, receivers, recordings
 
@@ -75,7 +75,7 @@ def add(draft: Draft, limits: Limits, wanted: Addition) -> Added:
 
 
 def _on_motion(device: Device, wanted: Addition) -> EventFilter:
-    condition = EventCondition(topic=topics.UNIVERSAL_MOTION, source=f"device={device.id}")
+    condition = EventCondition(topic=UNIVERSAL_MOTION, source=f"device={device.id}")
     return EventFilter(conditions=(condition,), before_ms=wanted.before_ms, after_ms=wanted.after_ms)
 
 

@@ -34,7 +34,6 @@ SCHEDULE_REMOVED = "tns1:Configuration/Schedule/Removed"
 SPECIAL_DAYS_CHANGED = "tns1:Configuration/SpecialDays/Changed"
 SPECIAL_DAYS_REMOVED = "tns1:Configuration/SpecialDays/Removed"
 OPERATION_STATUS = "tns1:Monitoring/AsynchronousOperationStatus"
-UNIVERSAL_MOTION = "tns1:RuleEngine/tnsaxis:UniversalMotionDetection"
 STORAGE_RECORDING = "tnsaxis:Storage/Recording"
 
 CALENDAR_ITEM = {SCHEDULE_CHANGED: "ScheduleToken", SPECIAL_DAYS_CHANGED: "SpecialDaysToken"}
@@ -117,10 +116,6 @@ def connection_failed(token: str, uri: str) -> Event:
 def schedule_active(token: str, name: str, active: bool, special_day: bool, operation: str = "Changed") -> Event:
     data = (("Active", _bool(active)), ("SpecialDay", _bool(special_day)))
     return Event(SCHEDULE_ACTIVE, (("ScheduleToken", token), ("Name", name)), data, operation)
-
-
-def universal_motion(device: str, active: bool, operation: str = "Changed") -> Event:
-    return Event(UNIVERSAL_MOTION, (("device", device),), (("active", "1" if active else "0"),), operation)
 
 
 def operation_status(token: str, name: str, progress: float, files: str, error: str, operation: str) -> Event:
