@@ -65,6 +65,7 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
         beside = [
             group.create_task(parts.probe.run(), name="loop probe"),
             group.create_task(_tell_status(parts, notifier), name="status line"),
+            group.create_task(parts.camera_events.run(), name="camera events"),
         ]
         if (period_s := watchdog_period_s()) is not None:
             beside.append(group.create_task(feed(notifier, period_s, vitals, parts.clock), name="watchdog"))

@@ -21,6 +21,7 @@ from recorderd.control.system import SystemFace
 from recorderd.control.timeline import TimelineFace
 from recorderd.daemon.watchdog import LoopProbe
 from recorderd.events.broker import Broker
+from recorderd.events.cameras import CameraEvents
 from recorderd.events.history import History
 from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
@@ -46,6 +47,7 @@ class Parts:
     state: Store
     ring: Ring
     broker: Broker
+    camera_events: CameraEvents
     ingest: Ingest
     recordings: RecordingService
     power: PowerService | None
@@ -87,6 +89,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         queue_bytes=settings.media_ram_bytes() // 2,
     )
     broker = Broker(clock=clock, history=History())
+    camera_events = CameraEvents(broker=broker, clock=clock)
     media_ram = MediaRam(settings.media_ram_bytes())
     ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
     recordings = RecordingService(
@@ -96,8 +99,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         source=ingest,
         broker=broker,
         clock=clock,
-        metadata=lambda *_: None,
-        camera_lost=lambda _: None,
+        metadata=camera_events.submit,
+        camera_lost=camera_events.lost,
         limits=Limits(recordings=settings.limits.recordings, jobs=settings.limits.jobs),
         time_zone=surroundings.zone.key,
         tick_ns=TICK_NS,
@@ -146,6 +149,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         state=state,
         ring=ring,
         broker=broker,
+        camera_events=camera_events,
         ingest=ingest,
         recordings=recordings,
         power=power,
