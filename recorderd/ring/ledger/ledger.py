@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, WriterSpec
+from recorderd.model.stream import Codec
 from recorderd.model.timeline import Instant, RunCause
 from recorderd.ring.border import Item, SlotRef, SlotView, SpanUpdate
 from recorderd.ring.ledger import items, mirror, sections, spans
@@ -31,6 +32,11 @@ class RingLedger:
         self.keeper = Keeper(self._book)
         self.queries = Queries(self._book)
         self.on_vanished = self._book.on_vanished
+
+    @property
+    def book(self) -> Book:
+        """For what rebuilds a ledger (`adopting`)."""
+        return self._book
 
     @property
     def tables(self) -> Tables:
@@ -55,9 +61,21 @@ class RingLedger:
 
     def writer_opened(self, spec: WriterSpec) -> None:
         """Enters the names of a writer's recording and tracks into the catalogue. Raises ValueError for a deleted id."""
-        recording = self._book.enter(spec.recording, Kind.RECORDING, spec.recording_name)
-        for track in spec.tracks:
-            self._book.enter(track.track, Kind.TRACK, track.name, recording.index, track.format.codec)
+        names = [(track.track, track.name, track.format.codec) for track in spec.tracks]
+        self.writer_names(spec.recording, spec.recording_name, names, must_live=True)
+
+    def writer_names(
+        self,
+        recording: uuid.UUID,
+        name: str,
+        tracks: Sequence[tuple[uuid.UUID, str, Codec]],
+        *,
+        must_live: bool = False,
+    ) -> None:
+        """Enters a recording and its tracks (id, name, codec). With `must_live` a deleted id is a ValueError, else it stays deleted."""
+        holder = self._book.enter(recording, Kind.RECORDING, name, must_live=must_live)
+        for track, track_name, codec in tracks:
+            self._book.enter(track, Kind.TRACK, track_name, holder.index, codec, must_live=must_live)
 
     def media_written(self, update: SpanUpdate) -> None:
         recording = self._book.enter(update.recording, Kind.RECORDING, "")
@@ -159,6 +177,17 @@ class RingLedger:
         if before is not None and left_open:
             self._book.do(items.Recovered(before, now))
         self.tick()
+
+    # --- repair -------------------------------------------------------------------------------------------
+
+    def forget_slot(self, ref: SlotRef) -> None:
+        """Takes everything of one life of a slot off the timelines, also when the ledger's own row of the slot is of another life."""
+        self._book.do(items.SlotGone(*ref))
+
+    def bury_again(self, recording: int) -> None:
+        """Applies the tombstones of a recording once more."""
+        for record in [r for r in self.tables.tombstones.records.values() if r.recording == recording]:
+            self._book.do(record)
 
     # --- recording ----------------------------------------------------------------------------------------
 

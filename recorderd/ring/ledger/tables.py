@@ -260,17 +260,18 @@ class Tables:
         return [self.spans[e.index] for e in self.catalogue.tracks_of(recording) if e.index in self.spans]
 
     def _slot_gone(self, record: items.SlotGone) -> None:
-        if not self.slots.holds(record.slot, record.generation):
-            return
-        recording = int(self.slots.rows["recording"][record.slot])
-        for entry in self.catalogue.tracks_of(recording):
-            table = self.spans.get(entry.index)
-            if table is not None:
-                for start, stop in table.vanish(record.slot, record.generation):
-                    self.horizons[entry.index] = max(stop, self.horizons.get(entry.index, 0))
-                    self.vanished.append(Vanished(recording, entry.index, start, stop))
+        known = self.slots.holds(record.slot, record.generation)
+        recording = int(self.slots.rows["recording"][record.slot]) if known else None
+        tracks = list(self.spans) if recording is None else [e.index for e in self.catalogue.tracks_of(recording)]
+        for track in tracks:
+            if track not in self.spans:
+                continue
+            for start, stop in self.spans[track].vanish(record.slot, record.generation):
+                self.horizons[track] = max(stop, self.horizons.get(track, 0))
+                self.vanished.append(Vanished(self.recording_of(track), track, start, stop))
         self.slots.gone(record.slot, record.generation)
-        self._forget(recording)
+        if recording is not None:
+            self._forget(recording)
 
     def _forget(self, recording: int) -> None:
         """Drops gaps, stopped runs, tombstones and epochs that lie before everything still stored."""
@@ -290,8 +291,12 @@ class Tables:
     def _rotten(self, record: items.Rotten) -> None:
         if not self.slots.holds(record.slot, record.generation):
             return
-        for table in self._tables_of_slot(record.slot, record.generation):
-            table.rotten(record.slot, record.generation, record.fragment)
+        recording = int(self.slots.rows["recording"][record.slot])
+        for entry in self.catalogue.tracks_of(recording):
+            table = self.spans.get(entry.index)
+            lost = table.rotten(record.slot, record.generation, record.fragment) if table is not None else None
+            if lost is not None:
+                self.gaps_of(entry.index).note(GapCause.ROT, *lost)
 
     def _bury(self, record: items.Buried) -> None:
         pieces = self.ring_ranges(record.pieces)

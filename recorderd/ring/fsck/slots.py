@@ -1,0 +1,136 @@
+"""Checks one slot on the disk: head, index, and (when asked) every byte of media against its checksum."""
+
+from __future__ import annotations
+
+from recorderd.ring.border import SlotRef
+from recorderd.ring.device import UnsafeFile
+from recorderd.ring.files import read_bytes, slot_path
+from recorderd.ring.fsck.findings import Report, Severity
+from recorderd.ring.layout import (
+    MIN_DATA_OFFSET,
+    CorruptStructure,
+    SlotState,
+    index_entry,
+    pack_tail,
+    unpack_tail,
+)
+from recorderd.ring.leases import Lease
+from recorderd.ring.open_slot import span_updates
+from recorderd.ring.scan import Walk, read_slot_identity, walk_fragments
+from recorderd.ring.slot_writing import write_end
+from recorderd.ring.store import Store
+
+_LEASE_S = 120.0
+
+
+async def check_slot(store: Store, slot: int, report: Report, *, deep: bool, repair: bool) -> None:
+    """I1, I2, I5 for a closed slot, under a lease. Slots in other states, and those recovery still has to scan, are left alone."""
+    if slot in store.unscanned or store.table.state(slot) is not SlotState.CLOSED:
+        return
+    ref = store.table.ref(slot)
+    lease = store.leases.take(ref, _LEASE_S)
+    try:
+        await _check(store, ref, lease, report, deep=deep, repair=repair)
+    except UnsafeFile as error:
+        report.add(Severity.ERROR, "I6", f"slot {slot}", str(error))
+    except OSError as error:
+        report.add(Severity.ERROR, "I1", f"slot {slot}", f"cannot be read: {error.strerror or error}")
+    finally:
+        store.leases.end(lease)
+
+
+async def _check(store: Store, ref: SlotRef, lease: Lease, report: Report, *, deep: bool, repair: bool) -> None:
+    io, slot_bytes = store.io, store.identity.slot_bytes
+    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=repair, size=slot_bytes)
+    try:
+        identity = await read_slot_identity(io, handle)
+        subject = f"slot {ref.slot}"
+        fragments = int(store.table.rows["fragments"][ref.slot])
+        if identity is None:
+            report.add(
+                Severity.ERROR, "I2", subject, "its identity block is damaged: players and export cannot use the slot"
+            )
+        elif (identity.disk_id, identity.ref) != (store.disk_id, ref):
+            report.add(
+                Severity.ERROR,
+                "I2",
+                subject,
+                f"says it is slot {identity.ref.slot}, generation {identity.ref.generation}",
+            )
+            return
+        tail_good = await _tail_is_good(store, handle, ref)
+        if deep or not tail_good:
+            start = identity.data_offset if identity is not None else MIN_DATA_OFFSET
+            walk = await walk_fragments(io, handle, store.identity, ref, start, claimed=fragments, beyond=deep)
+            lease.renew(_LEASE_S)
+            if not store.table.is_current(ref):
+                return  # recycled meanwhile
+            if deep:
+                _judge(store, ref, walk, fragments, report, repair=repair)
+            if not tail_good and repair:
+                tail = pack_tail(store.disk_id, ref, [index_entry(record, at) for record, at in walk.good])
+                await write_end(io, handle, tail, walk.end, slot_bytes)
+                await io.calls.run(io.device.datasync, handle)
+            if not tail_good:
+                done = "written anew" if repair else ""
+                report.add(
+                    Severity.WARNING, "I5", subject, "its index is damaged (readers walk the fragments instead)", done
+                )
+        report.slots_checked += 1
+    finally:
+        await io.calls.run(io.device.close, handle)
+
+
+async def show_slot(store: Store, ref: SlotRef) -> str:
+    """Tells the ledger again of everything in a closed slot; returns what was done. Raises OSError."""
+    io = store.io
+    lease = store.leases.take(ref, _LEASE_S)
+    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=False, size=store.identity.slot_bytes)
+    try:
+        identity = await read_slot_identity(io, handle)
+        if identity is None or (identity.disk_id, identity.ref) != (store.disk_id, ref):
+            return ""
+        fragments = int(store.table.rows["fragments"][ref.slot])
+        walk = await walk_fragments(
+            io, handle, store.identity, ref, identity.data_offset, claimed=fragments, beyond=False
+        )
+    finally:
+        await io.calls.run(io.device.close, handle)
+        store.leases.end(lease)
+    for record, _ in walk.good:
+        for update in span_updates(record, ref, identity):
+            store.ledger.media_written(update)
+    store.ledger.slot_closed(ref, int(store.table.rows["order"][ref.slot]))
+    return f"{len(walk.good)} fragments shown again"
+
+
+def _judge(store: Store, ref: SlotRef, walk: Walk, fragments: int, report: Report, *, repair: bool) -> None:
+    report.fragments_checked += len(walk.good)
+    report.bytes_checked += sum(record.fragment_bytes for record, _ in walk.good)
+    missing = [number for number in walk.missing if number < fragments]
+    if not missing:
+        return
+    done = ""
+    if repair:
+        for number in missing:
+            store.ledger.media_rotten(ref, number)
+        done = "taken off the timeline"
+    shown = ", ".join(map(str, missing[:8])) + (" ..." if len(missing) > 8 else "")
+    text = f"{len(missing)} of {fragments} fragments do not match their checksums: {shown}"
+    report.add(Severity.ERROR, "I1", f"slot {ref.slot}", text, done)
+
+
+async def _tail_is_good(store: Store, handle: int, ref: SlotRef) -> bool:
+    """Whether the index agrees with the table; a slot that was closed without one (no room) is good as it is."""
+    row = store.table.rows[ref.slot]
+    tail_bytes = int(row["tail_bytes"])
+    if not tail_bytes:
+        return True
+    io, slot_bytes = store.io, store.identity.slot_bytes
+    tail = await read_bytes(io.device, io.calls, io.buffers, handle, slot_bytes - tail_bytes, tail_bytes)
+    try:
+        entries = unpack_tail(tail, store.disk_id, ref, slot_bytes)
+    except CorruptStructure:
+        return False
+    numbers = [entry.sequence for entry in entries]
+    return numbers == sorted(set(numbers)) and (not numbers or numbers[-1] < int(row["fragments"]))

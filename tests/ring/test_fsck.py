@@ -1,0 +1,244 @@
+"""fsck on a simulated disk: a sound ring is found sound, every kind of damage is named, repaired where it can be, and a ring that lost
+its tables is rebuilt from its slots."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from recorderd.model.causes import GapCause, RunKind
+from recorderd.model.ports import Anchor
+from recorderd.model.timeline import RunCause, Trust
+from recorderd.ring.disk_threads import InlineCalls
+from recorderd.ring.fsck.check import check_ring
+from recorderd.ring.fsck.findings import Report, Severity
+from recorderd.ring.fsck.rebuild import rebuild
+from recorderd.ring.layout import SlotState
+from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.ring import Ring
+from recorderd.ring.store import Store
+from tests.ring.fakes import BOOT, Body, Feed, Sink, formatted, head, ring_on, spec
+from tests.ring.sim_disk import SimDisk
+from tests.simulated_time import FakeClock, run_simulated
+
+S = 1_000_000_000
+
+
+@dataclass
+class Bench:
+    """Two cameras that filled some slots, with a lock and a deletion."""
+
+    disk: SimDisk
+    clock: FakeClock
+    ledger: RingLedger
+    ring: Ring
+    runs: list[int]
+
+    @property
+    def store(self) -> Store:
+        store = self.ring.store
+        assert store is not None
+        return store
+
+    async def check(self, *, deep: bool = True, repair: bool = False) -> Report:
+        report = await check_ring(self.store, self.ledger, deep=deep, repair=repair)
+        await self.ring.tick()
+        return report
+
+    def bars(self, number: int) -> list[tuple[int, int, int]]:
+        rows = self.ledger.queries.timeline(spec(number).recording, None, 0, 1 << 61)
+        return [(int(r["start"]), int(r["stop"]), int(r["run"])) for r in rows if r["cause"] < 0]
+
+    def causes(self, number: int) -> list[GapCause]:
+        rows = self.ledger.queries.timeline(spec(number).recording, None, 0, 1 << 61)
+        return [GapCause(int(r["cause"])) for r in rows if r["cause"] >= 0]
+
+    def flip(self, path: str, offset: int) -> None:
+        """One byte changes on the medium."""
+        self.disk.files[path].data[offset] ^= 0xFF
+
+    def closed_slot(self) -> int:
+        return self.store.table.in_state(SlotState.CLOSED)[0]
+
+
+async def record(ring: Ring, clock: FakeClock, seconds: int) -> list[int]:
+    runs = []
+    feeds: list[Feed] = []
+    for number in (1, 2):
+        who = spec(number)
+        cause = RunCause(
+            RunKind.EVENT if number == 2 else RunKind.CONTINUOUS, topic="tns1:Motion" if number == 2 else ""
+        )
+        run = ring.start_run(
+            who.recording, uuid.UUID(int=77), who.source, cause, [t.track for t in who.tracks], clock.boottime_ns()
+        )
+        runs.append(run)
+        sink = Sink()
+        feeds.append(Feed(ring, clock, ring.open_writer(who, sink), [], sink))
+    for second in range(seconds):
+        for feed, run in zip(feeds, runs, strict=True):
+            now = clock.boottime_ns()
+            body = Body(second, 9_000, feed.pts)
+            feed.writer.append(body, run, [Anchor(0, feed.pts, now, 1)], now, now + 1)
+            feed.pts += body.duration
+        clock.advance(1)
+        await ring.tick()
+    for run in runs:
+        ring.stop_run(run, clock.boottime_ns())
+    await ring.tick()
+    return runs
+
+
+def on_a_bench(body: Callable[[Bench], Awaitable[None]], *, seconds: int = 60) -> None:
+    async def main(clock: FakeClock) -> None:
+        disk = SimDisk()
+        await formatted(disk, slots=24)
+        ledger = RingLedger(clock=clock)
+        ring = ring_on(disk, clock, ledger)  # type: ignore[arg-type]
+        assert await ring.mount()
+        runs = await record(ring, clock, seconds)
+        await body(Bench(disk, clock, ledger, ring, runs))
+
+    run_simulated(main)
+
+
+def faults(report: Report) -> list[tuple[str, str]]:
+    return [(f.invariant, f.subject) for f in report.findings if f.severity is not Severity.NOTICE]
+
+
+def test_a_sound_ring_is_found_sound_while_it_records() -> None:
+    async def body(bench: Bench) -> None:
+        report = await bench.check()
+        assert faults(report) == []
+        assert report.clean
+        assert report.slots_checked == bench.store.table.count(SlotState.CLOSED) > 3
+        assert report.fragments_checked > 20
+        assert "no fault" in report.verdict()
+
+    on_a_bench(body)
+
+
+@pytest.mark.parametrize("where", ["head", "index", "media", "checkpoint", "identity"])
+def test_one_flipped_byte_is_named_and_repaired_where_it_can_be(where: str) -> None:
+    async def body(bench: Bench) -> None:
+        slot = bench.closed_slot()
+        path = f"slots/000/{slot:06d}.mp4"
+        if where == "head":
+            bench.flip(path, 100)
+        elif where == "index":
+            bench.flip(path, bench.disk.files[path].data.rfind(b"RECINDX") - 100)
+        elif where == "media":
+            bench.flip(path, 8 * 4096 + 4096 + 500)
+        elif where == "checkpoint":
+            bench.flip("ckpt.a", 200)
+        else:
+            bench.flip("recorderd.id", 4096 + 20)
+        found = await bench.check()
+        subject = {"checkpoint": "checkpoints", "identity": "recorderd.id"}.get(where, f"slot {slot}")
+        invariant = {"head": "I2", "index": "I5", "media": "I1", "checkpoint": "I8", "identity": "I8"}[where]
+        assert faults(found) == [(invariant, subject)], found.findings
+        assert not found.clean
+        mended = await bench.check(repair=True)
+        again = await bench.check()
+        if where in ("head", "identity"):
+            assert not again.clean
+        else:
+            assert [f for f in mended.findings if f.repaired], mended.findings
+        if where in ("index", "checkpoint"):
+            assert faults(again) == []
+        if where == "media":
+            causes = [c for n in (1, 2) for c in bench.causes(n)]
+            assert causes == [GapCause.ROT]
+
+    on_a_bench(body)
+
+
+def test_foreign_missing_and_short_files_are_named() -> None:
+    async def body(bench: Bench) -> None:
+        slot = bench.closed_slot()
+        bench.disk.files["notes.txt"] = copy.deepcopy(bench.disk.files["recorderd.id"])
+        del bench.disk.files[f"slots/000/{slot:06d}.mp4"]
+        report = await bench.check()
+        assert ("I6", f"slots/000/{slot:06d}.mp4") in faults(report)
+        assert [f.subject for f in report.findings if f.severity is Severity.NOTICE and f.invariant == "I6"] == [
+            "notes.txt"
+        ]
+
+    on_a_bench(body)
+
+
+def test_a_timeline_that_shows_too_much_is_cut_back() -> None:
+    async def body(bench: Bench) -> None:
+        tables = bench.ledger.tables
+        track = tables.catalogue.find(spec(1).tracks[0].track)
+        assert track is not None
+        rows = tables.spans[track.index].rows
+        rows["generation"][0] += 1000
+        rows["count"][1] += 50
+        expected = bench.bars(1)
+        report = await bench.check(repair=True)
+        assert {invariant for invariant, _ in faults(report)} >= {"I1"}
+        assert report.clean
+        assert any("shown again" in finding.repaired for finding in report.findings)
+        assert bench.bars(1)[0] == expected[0]
+        assert faults(await bench.check()) == []
+
+    on_a_bench(body)
+
+
+def wreck(disk: SimDisk, *names: str) -> None:
+    for name in names:
+        for offset in range(0, len(disk.files[name].data), 4096):
+            disk.files[name].data[offset] ^= 0xFF
+
+
+@pytest.mark.parametrize("catalogue_left", [True, False])
+def test_a_ring_without_checkpoints_is_rebuilt_from_its_slots(catalogue_left: bool) -> None:
+    async def body(bench: Bench) -> None:
+        keeper = bench.ledger.keeper
+        zero = bench.bars(1)[0][0]
+        keeper.delete(spec(1).recording, start_ns=zero + 5 * S, stop_ns=zero + 15 * S)
+        lock = keeper.lock(spec(2).recording, zero + 20 * S, zero + 25 * S, "anna", "case 7")
+        keeper.delete(spec(2).recording, start_ns=zero, stop_ns=zero + 3 * S)
+        await bench.ring.tick()
+        await bench.ring.tick()
+        expected = [bench.bars(1), bench.bars(2)]
+        await bench.ring.close()
+        bench.disk.files = dict(bench.disk.files)
+        wreck(bench.disk, "ckpt.a", "ckpt.b")
+        if not catalogue_left:
+            wreck(bench.disk, "catalogue.a", "catalogue.b")
+
+        bench.clock.advance(30)
+        ledger = RingLedger(clock=bench.clock)
+        ring = ring_on(bench.disk, bench.clock, ledger, boot=BOOT)  # type: ignore[arg-type]
+        assert not await ring.mount()
+        store, report = await rebuild(
+            bench.disk, InlineCalls(), ledger=ledger, clock=bench.clock, boot_id=BOOT, head=head
+        )
+        assert ([f.subject for f in report.findings if f.severity is not Severity.NOTICE] == []) is catalogue_left
+        store.io.device.release()
+
+        ledger = RingLedger(clock=bench.clock)
+        ring = ring_on(bench.disk, bench.clock, ledger, boot=BOOT)  # type: ignore[arg-type]
+        assert await ring.mount()
+        again = Bench(bench.disk, bench.clock, ledger, ring, bench.runs)
+        for before, after in zip(expected, [again.bars(1), again.bars(2)], strict=True):
+            assert len(before) == len(after)
+            for a, b in zip(before, after, strict=True):
+                assert a[2] == b[2]
+                assert abs(a[0] - b[0]) < 2 * S and abs(a[1] - b[1]) < 2 * S
+        assert [(found.owner, found.reason) for found in ledger.keeper.list_locks()] == [(lock.owner, lock.reason)]
+        assert ledger.queries.run(bench.runs[1]).cause.topic == "tns1:Motion"
+        assert ledger.queries.name(spec(1).recording) == "camera 1"
+        assert int(ledger.tables.epochs.trust_at(ledger.tables.ring(ledger.book.here()))) == Trust.NTP
+        assert (await again.check()).clean
+        more = await record(ring, bench.clock, 10)
+        assert min(more) > max(bench.runs)
+        assert (await again.check()).clean
+
+    on_a_bench(body)
