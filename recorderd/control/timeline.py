@@ -28,9 +28,12 @@ KeyFrames = Callable[[SlotRef, uuid.UUID], Awaitable[list[Instant]]]
 
 
 class TimelineFace:
-    def __init__(self, *, ledger: RingLedger, key_frames: KeyFrames) -> None:
+    def __init__(
+        self, *, ledger: RingLedger, key_frames: KeyFrames, find_recording: Callable[[str], uuid.UUID | None]
+    ) -> None:
         self._queries = ledger.queries
         self._key_frames = key_frames
+        self._find_recording = find_recording
 
     def bind(self, table: Dispatch) -> None:
         table.reply(timeline.GET_TIMELINE, self._timeline)
@@ -130,7 +133,7 @@ class TimelineFace:
         return timeline.Coverage(hour=_fraction(*hour), day=_fraction(*day))
 
     def _names(self, recording: str, track: str | None) -> tuple[uuid.UUID, uuid.UUID | None]:
-        holder = self._queries.find_recording(recording)
+        holder = self._find_recording(recording)
         if holder is None:
             raise NotFound("recording", printable(recording))
         if track is None:

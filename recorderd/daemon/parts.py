@@ -16,6 +16,8 @@ from hw.boards.loader import load as load_board
 from recorderd.control.cameras import Cameras
 from recorderd.control.dispatch import Dispatch, Face
 from recorderd.control.explain import Chain
+from recorderd.control.media import MediaFace
+from recorderd.control.names import RecordingNames
 from recorderd.control.recording_faces import recording_faces
 from recorderd.control.system import SystemFace
 from recorderd.control.timeline import TimelineFace
@@ -29,6 +31,7 @@ from recorderd.model.limits import Limits
 from recorderd.model.media_ram import MediaRam
 from recorderd.power.memory import FileMemory, Keeper
 from recorderd.power.service import PowerService
+from recorderd.recording.exports import Exports
 from recorderd.recording.service import RecordingService
 from recorderd.ring.archive import Archive
 from recorderd.ring.ledger.ledger import RingLedger
@@ -136,9 +139,11 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         started_ns=clock.boottime_ns(),
         loop_health=probe.health,
     )
+    names = RecordingNames(objects=recordings.objects, queries=ledger.queries)
     faces: list[Face] = [
         system,
-        TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring)),
+        TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
+        MediaFace(exports=Exports(ring=ring), names=names, queries=ledger.queries),
         *recording_faces(service=recordings, broker=broker, clock=clock),
     ]
     dispatch = Dispatch()

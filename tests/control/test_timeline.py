@@ -41,7 +41,11 @@ def client(serve: Callable[..., Any]) -> Iterator[Client]:
     async def key_frames(slot: SlotRef, _track: object) -> list[Instant]:
         return [Instant(boot, second * S) for second in range(10, 500, 4)] if slot == ref else []
 
-    served = serve(TimelineFace(ledger=world.ledger, key_frames=key_frames).bind)
+    served = serve(
+        TimelineFace(
+            ledger=world.ledger, key_frames=key_frames, find_recording=world.ledger.queries.find_recording
+        ).bind
+    )
     connected = Client.connect(str(served.path))
     yield connected
     connected.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,12 @@ from recorderd.ring.ledger.locating import Place, locate
 from recorderd.ring.ledger.rows import Rows
 from recorderd.ring.ledger.runs import RUNNING
 from recorderd.ring.ledger.timeline import Coverage
+
+
+class StoredTrack(NamedTuple):
+    id: uuid.UUID
+    name: str
+    kind: MediaKind
 
 
 class Queries:
@@ -126,6 +133,14 @@ class Queries:
         living = [e for e in self._book.tables.catalogue.of_kind(kind) if not e.deleted and e.parent == parent]
         named = [entry.id for entry in living if text and entry.name == text]
         return named[-1] if named else next((entry.id for entry in living if str(entry.id) == text.lower()), None)
+
+    def tracks(self, recording: uuid.UUID) -> list[StoredTrack]:
+        """The recording's living tracks that hold media or did; none for a recording the ring does not know."""
+        entry = self._book.tables.catalogue.find(recording)
+        if entry is None:
+            return []
+        found = self._book.tables.catalogue.tracks_of(entry.index)
+        return [StoredTrack(t.id, t.name, Codec(t.codec).kind) for t in found if not t.deleted and t.codec]
 
     def name(self, identity: uuid.UUID) -> str:
         """The name an id was last known by; empty when it has none."""
