@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 
 from recorderd.control.dispatch import Dispatch, Upgrade
 from recorderd.control.names import RecordingNames
 from recorderd.control.peer import Peer
 from recorderd.model.ports import StoreUnavailable
+from recorderd.model.stream import MediaKind
 from recorderd.protocol import media
 from recorderd.protocol.errors import Conflict, InvalidArgument, LimitReached, NotFound, Unavailable
 from recorderd.protocol.printable import printable
@@ -15,6 +18,8 @@ from recorderd.protocol.wall import from_rfc3339, to_rfc3339
 from recorderd.recording.export_plan import WantedTrack
 from recorderd.recording.exports import Exports, NothingRecorded, RunningExport, TooManyExports
 from recorderd.ring.ledger.queries import Queries
+
+MAX_WIDTH = 8192
 
 
 class MediaFace:
@@ -25,6 +30,7 @@ class MediaFace:
 
     def bind(self, table: Dispatch) -> None:
         table.upgrade(media.EXPORT, self._export)
+        table.upgrade(media.SNAPSHOT, self._snapshot)
 
     async def _export(self, call: media.ExportCall, _peer: Peer) -> Upgrade[media.ExportReply]:
         start_ns, stop_ns = _time("start", call.start), _time("stop", call.stop)
@@ -32,21 +38,35 @@ class MediaFace:
             raise InvalidArgument("stop", "a time after start", printable(call.stop))
         recording = self._names.get(call.recording)
         tracks = self._tracks(recording, call.tracks)
-        try:
+        with self._refusals(f"between {call.start} and {call.stop}"):
             running = await self._exports.export(
                 recording=recording, tracks=tracks, start_ns=start_ns, stop_ns=stop_ns, audio=call.audio
             )
+        return Upgrade(_reply(running), running)
+
+    async def _snapshot(self, call: media.SnapshotCall, _peer: Peer) -> Upgrade[media.SnapshotReply]:
+        if call.width is not None and not 16 <= call.width <= MAX_WIDTH:
+            raise InvalidArgument("width", f"16 to {MAX_WIDTH} pixels", str(call.width))
+        at_ns = None if call.at is None else _time("at", call.at)
+        video = [t for t in self._tracks(self._names.get(call.recording), ()) if t.kind is MediaKind.VIDEO]
+        if not video:
+            raise Conflict(f"{printable(call.recording)} has no pictures")
+        with self._refusals("there"):
+            running = await self._exports.snapshot(track=video[0], at_ns=at_ns, width=call.width or 0)
+        return Upgrade(media.SnapshotReply(at=to_rfc3339(running.at_ns)), running)
+
+    @contextlib.contextmanager
+    def _refusals(self, where: str) -> Iterator[None]:
+        try:
+            yield
         except NothingRecorded as nothing:
-            raise Conflict(
-                f"nothing is recorded in {printable(call.recording)} between {call.start} and {call.stop}"
-            ) from nothing
+            raise Conflict(f"nothing is recorded {where}") from nothing
         except TooManyExports as many:
-            raise LimitReached("exports at a time", self._exports.max_running) from many
+            raise LimitReached("exports and pictures at a time", self._exports.max_running) from many
         except StoreUnavailable as error:
             raise Unavailable(error.detail) from error
         except OSError as error:
             raise Unavailable(f"the disk cannot be read: {error.strerror or error}") from error
-        return Upgrade(_reply(running), running)
 
     def _tracks(self, recording: uuid.UUID, wanted: tuple[str, ...]) -> list[WantedTrack]:
         held = {entry.name: WantedTrack(entry.id, entry.name, entry.kind) for entry in self._queries.tracks(recording)}

@@ -143,7 +143,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     faces: list[Face] = [
         system,
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
-        MediaFace(exports=Exports(ring=ring), names=names, queries=ledger.queries),
+        MediaFace(exports=Exports(ring=ring, clock=clock), names=names, queries=ledger.queries),
         *recording_faces(service=recordings, broker=broker, clock=clock),
     ]
     dispatch = Dispatch()
