@@ -49,15 +49,24 @@ def faults(wish: NetworkWish) -> tuple[Fault, ...]:
     for key, servers in (("dns.servers", wish.dns.servers),):
         for server in servers:
             found += _address(key, server)
-    for server in wish.ntp.servers:
-        if not _is_address(server):
-            found += _host_name("ntp.servers", server, "a host name or an IP address")
+    found += faults_of_servers(wish.ntp.servers)
     for name in (*wish.dns.search, wish.dns.domain):
         found += _host_name("dns.search", name)
-    for key, listed in (("routes", wish.routes), ("dns.servers", wish.dns.servers), ("ntp.servers", wish.ntp.servers)):
+    for key, listed in (("routes", wish.routes), ("dns.servers", wish.dns.servers)):
         if len(listed) > MOST:
             found.append(Fault(key, f"{len(listed)} entries", f"at most {MOST}"))
     return tuple(found) or tuple(_together(wish))
+
+
+def faults_of_servers(servers: tuple[str, ...]) -> tuple[Fault, ...]:
+    """What is wrong with a list of NTP servers."""
+    found = [Fault("ntp.servers", f"{len(servers)} entries", f"at most {MOST}")] if len(servers) > MOST else []
+    for server in servers[:MOST]:
+        if not server:
+            found.append(Fault("ntp.servers", server, "a host name or an IP address"))
+        elif not _is_address(server):
+            found += _host_name("ntp.servers", server, "a host name or an IP address")
+    return tuple(found)
 
 
 def interface_of(text: str) -> Interface:

@@ -84,15 +84,15 @@ def dnsmasq_conf(cameras: CameraLan, *, has_uplink: bool) -> str:
 
 
 def chrony_conf(wish: NetworkWish) -> str:
-    """The fixed part: whom to ask, whom to serve. When the clock may be stepped is the time owner's, in the included folder."""
+    """The fixed part: whom to serve. Whom to ask and when the clock may be stepped is the time owner's, in the included folder."""
     lines = ["# Written by recorderd; changed with `recorderctl net set` and `recorderctl time servers`."]
-    lines += [f"server {server} iburst" for server in wish.ntp.servers]
     lines += [
         "driftfile /var/lib/recorderd-chrony/drift",
         "rtcsync",
         "leapsectz right/UTC",
         "pidfile /run/recorderd-chrony/chronyd.pid",
         "bindcmdaddress /run/recorderd-chrony/chronyd.sock",
+        "maxchange 1 0 -1",  # until the time owner says otherwise, below
         "confdir /run/recorderd/chrony.d",
     ]
     if wish.cameras is not None and wish.cameras.ntp:
