@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from recorderd.media.alignment import Alignment
 from recorderd.media.errors import MediaError
@@ -18,10 +19,12 @@ from recorderd.media.remux import Remux, Take
 from recorderd.media.sample_table import MAX_TRACKS, TrackTable, parse_fragment
 from recorderd.protocol.work import ExportWork, Finish, Range, SlotDone, SlotWork, WorkDone
 from recorderd.ring.layout import FragmentRecord, TrackPart
-from recorderd.workers.aac import AacTrack
 from recorderd.workers.channel import Channel, NoWork, write_all
 from recorderd.workers.confinement import confine
 from recorderd.workers.stored_fragment import FragmentReader, Rotten
+
+if TYPE_CHECKING:
+    from recorderd.workers.aac import AacTrack
 
 _NS = 1_000_000_000
 _EDGE_NS = 5_000_000  # a range that begins or ends this close to a fragment's edge means the edge
@@ -45,11 +48,7 @@ class Export:
     def __init__(self, work: ExportWork) -> None:
         self._disk = uuid.UUID(work.disk)
         self._rates = [track.format.clock_rate for track in work.tracks]
-        self._aac = {
-            n: AacTrack(track.format)
-            for n, track in enumerate(work.tracks)
-            if work.audio_as_aac and AacTrack.takes(track.format)
-        }
+        self._aac = _encoders(work) if work.audio_as_aac else {}
         formats = [self._aac[n].format if n in self._aac else track.format for n, track in enumerate(work.tracks)]
         self._remux = Remux(formats, [track.name for track in work.tracks], fragmented=work.fragmented)
         self._alignment = Alignment([track.format for track in work.tracks])
@@ -140,6 +139,13 @@ class Export:
             self.notes.append(f"slot {work.slot}: {error}; left out")
         else:
             self._unnoted += 1
+
+
+def _encoders(work: ExportWork) -> dict[int, AacTrack]:
+    # Loading PyAV takes longer than many an export: only where it is needed.
+    from recorderd.workers.aac import AacTrack
+
+    return {n: AacTrack(track.format) for n, track in enumerate(work.tracks) if AacTrack.takes(track.format)}
 
 
 class Writer:
