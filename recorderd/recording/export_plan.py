@@ -103,12 +103,9 @@ def stretch_at(extents: Sequence[Extent], start_ns: int) -> list[int]:
 
 
 def slot_plans(extents: Sequence[Sequence[Extent]], start_ns: int, first_key: KeyFrame | None) -> list[SlotPlan]:
-    """Groups in order of time. `extents[output]` are one output track's; `first_key` is where output 0 begins, if it is video.
-
-    The axis begins at wall time `start_ns`.
+    """Groups in order of time. `extents[output]` are one output track's; `first_key`, in the first extent of output 0, is where the picture
+    begins. The axis begins at wall time `start_ns`.
     """
-    if first_key is not None:
-        extents = [extents[0][first_key.extent :], *extents[1:]]
     ordered = sorted(
         (
             (extent.wall_start_ns, output, number)

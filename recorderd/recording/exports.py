@@ -242,32 +242,32 @@ async def make_plan(
     if store is None:
         raise StoreUnavailable(ring.cause or GapCause.DISK_MISSING, "the ring is not mounted")
     tracks = sorted(wanted, key=lambda track: track.kind is not MediaKind.VIDEO)
-    held: list[tuple[WantedTrack, TrackFormat, list[Extent]]] = []
+    held: list[_Part] = []
     begin_ns, key = start_ns, None
     for track in tracks:
-        leads = not held and track.kind is MediaKind.VIDEO
+        leads = key is None and track.kind is MediaKind.VIDEO
         found = await find_extents(ring, track.id, start_ns - LOOK_BACK_NS if leads else begin_ns, stop_ns)
         if leads and found:
             key = await _first_key(ring, found, start_ns)
             if key is None:
                 continue
             begin_ns = key.wall_ns
-        form = await _format_of(ring, found)
-        if form is not None:
-            held.append((track, form, found))
+            found = found[key.extent :]
+        held += await _parts(ring, track, found)
     if not held:
         raise NothingRecorded("nothing is recorded there")
     if key is None:
-        begin_ns = max(start_ns, min(found[0].wall_start_ns for _, _, found in held))
-    slots = slot_plans([found for _, _, found in held], begin_ns, key)
+        begin_ns = max(start_ns, min(part.extents[0].wall_start_ns for part in held))
+    slots = slot_plans([part.extents for part in held], begin_ns, key)
     gaps = tuple(
         ExportGap(track.name, bar.start_ns, bar.stop_ns, bar.cause)
-        for track, _, _ in held
+        for track in tracks
+        if any(part.track == track for part in held)
         for bar in bars(ledger.queries.timeline(recording, track.id, begin_ns, stop_ns), track.id)
         if bar.cause is not None
     )
-    end_ns = max(found[-1].wall_stop_ns for _, _, found in held)
-    outputs = tuple(OutputTrack(form, track.name) for track, form, _ in held)
+    end_ns = max(part.extents[-1].wall_stop_ns for part in held)
+    outputs = tuple(OutputTrack(part.format, part.track.name) for part in held)
     return ExportPlan(
         store.disk_id, begin_ns, min(stop_ns, end_ns), outputs, tuple(slots), gaps, _estimate(ring, slots)
     )
@@ -288,14 +288,46 @@ async def _first_key(ring: Ring, found: Sequence[Extent], start_ns: int) -> KeyF
     return choose_start(keys, start_ns)
 
 
-async def _format_of(ring: Ring, found: Sequence[Extent]) -> TrackFormat | None:
-    """What the first readable slot says of the track; None when there is none."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one track of the file is made of: a track of the recording, or as much of it as has one codec."""
+
+    track: WantedTrack
+    format: TrackFormat
+    extents: list[Extent]
+
+
+async def _parts(ring: Ring, track: WantedTrack, found: Sequence[Extent]) -> list[_Part]:
+    """One part per codec, in order of appearance. A codec never changes within a writer, so only extents that follow none are looked at;
+    what cannot be read counts as more of the same, and the worker will say so."""
+    parts: dict[tuple[object, ...], _Part] = {}
+    looked: dict[SlotRef, TrackFormat | None] = {}
+    here: _Part | None = None
+    before: list[Extent] = []
     for extent in found:
-        with contextlib.suppress(*_SLOT_GONE, MediaError):
-            async with ring.read_slot(extent.ref, seconds=_SLOT_LEASE_S) as reader:
-                identity = await reader.identity()
-                if identity is None:
-                    continue
+        if here is None or not extent.follows:
+            if extent.ref not in looked:
+                looked[extent.ref] = await _format_in(ring, extent)
+            form = looked[extent.ref]
+            if form is not None:
+                here = parts.setdefault(_kind_of(form), _Part(track, form, []))
+        (before if here is None else here.extents).append(extent)
+    if parts:
+        next(iter(parts.values())).extents[:0] = before
+    return list(parts.values())
+
+
+def _kind_of(form: TrackFormat) -> tuple[object, ...]:
+    """What must be equal within one track of a file: parameter sets of video may change, the sound's configuration may not."""
+    return form.codec, form.clock_rate, b"" if form.kind is MediaKind.VIDEO else form.config
+
+
+async def _format_in(ring: Ring, extent: Extent) -> TrackFormat | None:
+    """What the slot says of the extent's track; None when it cannot be read."""
+    with contextlib.suppress(*_SLOT_GONE, MediaError):
+        async with ring.read_slot(extent.ref, seconds=_SLOT_LEASE_S) as reader:
+            identity = await reader.identity()
+            if identity is not None:
                 at = next((n for n, track in enumerate(identity.tracks) if track.track == extent.track), None)
                 formats = parse_moov(await reader.moov(identity))
                 if at is not None and at < len(formats):

@@ -350,3 +350,34 @@ def test_a_snapshot_shows_the_nearest_key_frame(codec: Codec, tmp_path: Path) ->
                 await exports.snapshot(track=WantedTrack(RECORDING, "none", MediaKind.VIDEO))
 
     asyncio.run(main())
+
+
+@judges.needs_ffmpeg
+def test_another_codec_gets_a_track_of_its_own(tmp_path: Path) -> None:
+    """The camera was switched from H.264 to H.265, and its sound from G.711 to AAC."""
+    (tmp_path / "ring").mkdir()
+    old = session_units(clips.video(Codec.H264, frames=50), clips.g711(2.0))
+    new = session_units(clips.video(Codec.H265, frames=50), clips.aac(2.0))
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            start = await record(ring, clock, *old)
+            again = await record(ring, clock, *new, session=2)
+            wall = start + clock.realtime_ns() - clock.boottime_ns()
+            export = await Exports(ring=ring, clock=clock).export(
+                recording=RECORDING, tracks=wanted(old[0]), start_ns=wall, stop_ns=wall + 60 * NS
+            )
+            path = tmp_path / "export.mp4"
+            path.write_bytes(await everything(export))
+            assert export.trailer().complete
+            assert export.trailer().notes == []
+            probed = {stream.codec: stream for stream in judges.ffprobe(path)}
+            assert list(probed) == ["h264", "hevc", "pcm_mulaw", "aac"]
+            assert [len(probed[name].packets) for name in ("h264", "hevc")] == [50, 50]
+            later = float(probed["hevc"].packets[0]["pts_time"])
+            assert later == pytest.approx((again - start) / NS, abs=0.001)
+            assert float(probed["aac"].packets[0]["pts_time"]) == pytest.approx(later, abs=0.03)
+            assert judges.ffmpeg_decode(path) == 50  # ffmpeg counts the first picture track; it decodes both
+
+    asyncio.run(main())
