@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from recorderd.ingest.connecting import cause_of
 from recorderd.ingest.rate_cap import RateCap
 from recorderd.ingest.silence import MediaWatch, Verdict
+from recorderd.ingest.udp import UdpSide
 from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import StreamSession, StreamSink
@@ -66,6 +67,7 @@ class Session:
         *,
         client: Client,
         wire: Wire,
+        udp: UdpSide | None,
         sink: StreamSink,
         next_session: Callable[[tuple[TrackFormat, ...], int], StreamSession],
         now_ns: int,
@@ -77,6 +79,7 @@ class Session:
     ) -> None:
         self._client = client
         self._wire = wire
+        self._udp = udp
         self._sink = sink
         self._next_session = next_session
         self._rate_cap = rate_cap
@@ -148,9 +151,19 @@ class Session:
             self._after(now_ns)
             if count < room:
                 break
+        if self._udp is not None and not self._done.done():
+            read += self._drain_udp(self._udp, view, now_ns)
         if read:
             self.tally.bytes_received += read
             self._note_bytes(now_ns)
+
+    def _drain_udp(self, udp: UdpSide, view: memoryview, now_ns: int) -> int:
+        read = udp.drain(self._client, view, now_ns)
+        if self.opened:
+            udp.report(self._client, now_ns)
+        if read:
+            self._after(now_ns)
+        return read
 
     def _note_bytes(self, now_ns: int) -> None:
         kinds = self._client.kinds

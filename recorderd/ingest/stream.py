@@ -21,6 +21,7 @@ from recorderd.ingest.rate_cap import RateCap
 from recorderd.ingest.session import Outcome, Session, Tally
 from recorderd.ingest.sweep import Sweep
 from recorderd.ingest.transports import Opener, opener
+from recorderd.ingest.udp import UdpSide
 from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, StreamRequest, StreamSession, StreamSink
@@ -194,18 +195,30 @@ class Stream:
             way = self._open_with(self.request, url)
         except UrlError as error:
             return Outcome(GapCause.CONFIGURATION, f"the stream's URL cannot be used: {error}", opened=False)
+        # Credentials go to the configured address only, wherever the camera sends us.
+        mine = url.address == configured.address
+        authenticator = Authenticator(
+            username=self.request.username if mine else "",
+            password=self.request.password if mine else "",
+            allow_basic=self.request.allow_basic or way.encrypted,
+            nonce_maker=lambda: secrets.token_hex(8),
+        )
         try:
-            wire = await self._until_stopped(way.open())
+            wire = await self._until_stopped(way.open(authenticator))
         except NotConnected as error:
             return Outcome(error.cause, error.detail, opened=False)
         if wire is None:
             return Outcome(GapCause.CONFIGURATION, "stopped", opened=False, stopped=True)
+        udp = None
         try:
-            # Credentials go to the configured address only, wherever the camera sends us.
-            mine = url.address == configured.address
-            return await self._converse(url, wire, encrypted=way.encrypted, with_credentials=mine)
+            udp = UdpSide(wire.local_address, wire.peer[0]) if way.udp else None
+            return await self._converse(url, wire, authenticator, udp)
+        except NotConnected as error:
+            return Outcome(error.cause, error.detail, opened=False)
         finally:
             wire.close()
+            if udp is not None:
+                udp.close()
 
     async def _until_stopped(self, opening: Awaitable[Wire]) -> Wire | None:
         """The connection, or None when the stream was stopped while it was being made."""
@@ -222,23 +235,17 @@ class Stream:
             raise result
         return result
 
-    async def _converse(self, url: RtspUrl, wire: Wire, *, encrypted: bool, with_credentials: bool) -> Outcome:
+    async def _converse(self, url: RtspUrl, wire: Wire, authenticator: Authenticator, udp: UdpSide | None) -> Outcome:
         request = self.request
-        client = Client(
-            url=url,
-            authenticator=Authenticator(
-                username=request.username if with_credentials else "",
-                password=request.password if with_credentials else "",
-                allow_basic=request.allow_basic or encrypted,
-                nonce_maker=lambda: secrets.token_hex(8),
-            ),
-            wanted=Wanted(request.want_video, request.want_audio, request.want_metadata),
-        )
+        ports = udp.ports if udp is not None else None
+        wanted = Wanted(request.want_video, request.want_audio, request.want_metadata, ports)
+        client = Client(url=url, authenticator=authenticator, wanted=wanted)
         now_ns = self._clock.boottime_ns()
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         session = Session(
             client=client,
             wire=wire,
+            udp=udp,
             sink=self.sink,
             next_session=self._next_session,
             now_ns=now_ns,

@@ -21,6 +21,10 @@ class Wire(Protocol):
     def peer(self) -> tuple[str, int]:
         """Address and port at the other end."""
 
+    @property
+    def local_address(self) -> str:
+        """Our address of the connection."""
+
     def receive_into(self, view: memoryview) -> int:
         """Bytes read; 0 when the other end has closed. Raises BlockingIOError when nothing is there, other OSErrors when it broke."""
 

@@ -65,6 +65,7 @@ class _Track:
     control: str
     receiver: Receiver
     channels: tuple[int, int] | None = None  # interleaved: RTP, RTCP
+    udp_ports: tuple[int, int] | None = None  # ours: RTP, RTCP
     transport: TransportOffer | None = None  # as granted
 
 
@@ -148,6 +149,11 @@ class Client:
     @property
     def transports(self) -> list[TransportOffer | None]:
         return [track.transport for track in self._tracks]
+
+    @property
+    def udp_ports(self) -> list[tuple[int, int] | None]:
+        """Our ports per track, as `Wanted.udp_ports` gave them."""
+        return [track.udp_ports for track in self._tracks]
 
     def output(self) -> bytes:
         """What to write to the connection now."""
@@ -288,30 +294,37 @@ class Client:
                 position = self._text(buffer, position, end)
             if position == before:
                 break
-        for track in self._tracks:
-            track.receiver.depacketiser.settle()
+        self.settle()
         self.rest = b"" if self._state is State.CLOSED else bytes(buffer[position:end])
 
     def datagram(self, track: int, data: memoryview, now_ns: int, *, control: bool) -> None:
-        """One RTP or RTCP packet that came by UDP, in sequence (see `reorder.py`)."""
+        """One RTP or RTCP packet that came by UDP, in sequence (see `reorder.py`). Call `settle` before its memory is reused."""
         self._now(now_ns)
         self._last_byte_ns = now_ns
+        if self._state not in (State.PLAY, State.PLAYING):
+            return
         receiver = self._tracks[track].receiver
         if control:
-            receiver.control(data)
+            self._report(receiver, data)
         else:
             receiver.packet(data, 0, len(data))
-            receiver.depacketiser.settle()
             if self._state is State.PLAY:
                 self._open()
+
+    def settle(self) -> None:
+        """Copies what depacketisers still need of the memory they were shown."""
+        for track in self._tracks:
+            track.receiver.depacketiser.settle()
 
     def _now(self, now_ns: int) -> None:
         self._now_ns = self._output.now_ns = now_ns
 
     def _control(self, channel: int, data: memoryview) -> None:
         receiver = self._rtcp[channel]
-        if receiver is None:
-            return
+        if receiver is not None:
+            self._report(receiver, data)
+
+    def _report(self, receiver: Receiver, data: memoryview) -> None:
         receiver.control(data)
         if all(track.receiver.said_bye for track in self._tracks if track.offer.kind is not MediaKind.METADATA):
             self._goodbye_ns = self._goodbye_ns or self._now_ns
@@ -489,9 +502,8 @@ class Client:
         if ports is None:
             transport = offer_tcp(2 * index)
         else:
-            pair = ports()
-            track.transport = TransportOffer(client_port=pair)
-            transport = offer_udp(pair)
+            track.udp_ports = ports()
+            transport = offer_udp(track.udp_ports)
         self._send("SETUP", track.control, State.SETUP, {"Transport": transport})
 
     def _setup_next(self, _: _Outstanding, response: Response) -> None:

@@ -20,7 +20,8 @@ class OnvifMetadata:
         self._compressed = compressed
         self._parts: list[bytes] = []
         self._size = 0
-        self._pts = 0
+        self._pts: int | None = None
+        self._gap = False  # packets before the next one are missing
         self._broken = False  # the document in progress lacks something
         self._lost = False
         self.format: TrackFormat | None = track_format
@@ -28,8 +29,13 @@ class OnvifMetadata:
         self.pieces: list[bytes | memoryview] = []
 
     def packet(self, buffer: memoryview, start: int, end: int, pts: int, marker: bool) -> None:
-        if self._parts and pts != self._pts:
-            self._end()
+        if pts != self._pts:
+            if self._parts or self._broken:
+                self._broken |= self._gap  # its end is missing
+                self._end()
+        elif self._gap:
+            self._broken = True
+        self._gap = False
         self._pts = pts
         self._size += end - start
         if self._size > MAX_DOCUMENT_BYTES:
@@ -47,7 +53,7 @@ class OnvifMetadata:
         data = b"" if broken else b"".join(parts)
         if data and self._compressed:
             data = self._inflate(data)
-        if not data:
+        if not data or self._pts is None:
             self._lost |= broken
             return
         self._output.unit(AccessUnit(self._track, self._pts, data, self._output.now_ns, True, self._lost))
@@ -66,9 +72,7 @@ class OnvifMetadata:
         return out
 
     def loss(self) -> None:
-        self._lost = True
-        self._parts = []
-        self._broken = True  # up to the next marker or timestamp
+        self._lost = self._gap = True
 
     def settle(self) -> None:
         pass

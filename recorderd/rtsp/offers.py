@@ -11,10 +11,12 @@ from recorderd.media import formats
 from recorderd.media.errors import MediaError
 from recorderd.model.stream import Codec, MediaKind
 from recorderd.rtsp import aac
+from recorderd.rtsp.av1 import Av1
 from recorderd.rtsp.depacketiser import Depacketiser, WholeFrames
 from recorderd.rtsp.h264 import H264
 from recorderd.rtsp.h265 import H265
 from recorderd.rtsp.metadata import OnvifMetadata
+from recorderd.rtsp.mjpeg import Mjpeg
 from recorderd.rtsp.output import Output
 from recorderd.rtsp.parameter_sets import H264_SETS, H265_SETS, ParameterSets
 from recorderd.rtsp.sdp import MediaDescription
@@ -130,6 +132,14 @@ def _opus(output: Output, track: int, media: MediaDescription) -> Depacketiser:
     return WholeFrames(output, track, formats.opus_format(2 if stereo else 1))
 
 
+def _mjpeg(output: Output, track: int, media: MediaDescription) -> Depacketiser:
+    return Mjpeg(output, track, media.clock_rate or 90_000)
+
+
+def _av1(output: Output, track: int, media: MediaDescription) -> Depacketiser:
+    return Av1(output, track, media.clock_rate or 90_000)
+
+
 def _metadata(*, compressed: bool) -> Callable[[Output, int, MediaDescription], Depacketiser]:
     def make(output: Output, track: int, media: MediaDescription) -> Depacketiser:
         return OnvifMetadata(output, track, formats.metadata_format(media.clock_rate or 90_000), compressed=compressed)
@@ -145,6 +155,8 @@ _BUILDERS: dict[str, Callable[[Output, int, MediaDescription], Depacketiser]] = 
     "H264": _h264,
     "H265": _h265,
     "HEVC": _h265,
+    "JPEG": _mjpeg,
+    "AV1": _av1,
     "MPEG4-GENERIC": _aac,
     "MP4A-LATM": _latm,
     "PCMU": _g711(Codec.PCMU),
@@ -164,6 +176,8 @@ _CODECS = {
     "H264": Codec.H264,
     "H265": Codec.H265,
     "HEVC": Codec.H265,
+    "JPEG": Codec.MJPEG,
+    "AV1": Codec.AV1,
     "MPEG4-GENERIC": Codec.AAC,
     "MP4A-LATM": Codec.AAC,
     "PCMU": Codec.PCMU,

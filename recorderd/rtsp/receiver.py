@@ -15,6 +15,7 @@ import struct
 from recorderd.model.stream import SenderReport
 from recorderd.rtsp.depacketiser import Depacketiser
 from recorderd.rtsp.events import Loss, Report, Restarted
+from recorderd.rtsp.mjpeg import ONVIF_EXTENSION, Mjpeg
 from recorderd.rtsp.output import Output
 from recorderd.rtsp.rtcp import Bye, ReportBlock, SenderInfo, parse_compound
 from recorderd.rtsp.rtp import HEADER, Sequence, Step, Unwrapper, parse_packet
@@ -140,6 +141,8 @@ class Receiver:
             self._measure(packet.timestamp)
             if self._early_report is not None:
                 self._sender_info(*self._early_report)
+        if packet.extension_profile == ONVIF_EXTENSION and isinstance(self.depacketiser, Mjpeg):
+            self.depacketiser.extension(bytes(buffer[packet.extension_start : packet.extension_end]))
         self.depacketiser.packet(buffer, packet.payload_start, packet.payload_end, self._pts, packet.marker)
 
     def _take_type(self, payload_type: int) -> bool:

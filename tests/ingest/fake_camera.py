@@ -64,6 +64,10 @@ class FakeWire:
     def peer(self) -> tuple[str, int]:
         return ("192.0.2.1", 554)
 
+    @property
+    def local_address(self) -> str:
+        return "192.0.2.2"
+
     def _hook(self, method: str, headers: dict[str, str]) -> bytes | None:
         if method == "DESCRIBE" and self._camera.faults.status:
             return f"RTSP/1.0 {self._camera.faults.status} No\r\nCSeq: {headers['cseq']}\r\n\r\n".encode()
@@ -150,7 +154,7 @@ class FakeCamera:
     def open_with(self, request: StreamRequest, url: RtspUrl) -> Opener:
         return Opener(self._open, encrypted=False)
 
-    async def _open(self) -> FakeWire:
+    async def _open(self, authenticator: object) -> FakeWire:
         self.attempts.append(self.now_ns())
         if self.faults.refuse is not None:
             raise NotConnected(self.faults.refuse, "as told")

@@ -1,0 +1,215 @@
+"""Streams of a real server that nobody here wrote (GStreamer's) and of the simulated camera: every codec, bit by bit."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from hw.sim.camera import Camera, Credentials, SoundSettings, VideoSettings, sound_clip, video_clip
+from hw.sim.camera.clip import ClipSource, PacketStyle
+from hw.sim.camera.faults import Quirks
+from recorderd.model.causes import GapCause
+from recorderd.model.stream import Codec
+from tests.ingest.fetching import compare, fetch
+from tests.peers.certificate import make_certificate, needs_openssl
+from tests.peers.gst_camera import gst_camera, needs_gst_camera
+
+PICTURES = 25
+FPS = Fraction(50)
+SMALL = {"width": 320, "height": 240, "fps": FPS, "gop": 10}
+SHAPES = {
+    "plain": {},
+    "B-frames": {"reorder": 2},
+    "pyramid": {"reorder": 3, "pyramid": True},
+    "open GOP": {"reorder": 2, "open_gop": True},
+}
+
+
+def video(codec="h264", style=None, **choices):
+    return video_clip(VideoSettings(codec, **(SMALL | choices)), PICTURES, style or PacketStyle())
+
+
+SOUNDS = {
+    "aac": (SoundSettings("aac", 16_000), Codec.AAC),
+    "aac stereo": (SoundSettings("aac", 48_000, channels=2), Codec.AAC),
+    "pcmu": (SoundSettings("pcmu", 8_000), Codec.PCMU),
+    "pcma": (SoundSettings("pcma", 8_000), Codec.PCMA),
+    "opus": (SoundSettings("opus", 48_000), Codec.OPUS),
+}
+
+
+# --- GStreamer's server ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.host
+@needs_gst_camera
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gstreamer_pictures(codec, shape):
+    given = video(codec, **SHAPES[shape])
+    with gst_camera(given) as camera:
+        sink = asyncio.run(fetch(camera.url, {0: 45}))
+    compare(sink.tracks[0], given)
+    assert sink.sessions[0].formats[0].codec == codec
+    assert sink.sessions[0].formats[0].width == 320
+    assert sink.said("interrupted") == []
+
+
+@pytest.mark.host
+@needs_gst_camera
+@pytest.mark.parametrize("name", SOUNDS)
+def test_gstreamer_sound_beside_pictures(name):
+    settings, codec = SOUNDS[name]
+    given, sound = video(), sound_clip(settings, 12)
+    with gst_camera(given, sound) as camera:
+        sink = asyncio.run(fetch(camera.url, {0: 30, 1: 10}))
+    assert [form.codec for form in sink.sessions[0].formats] == [Codec.H264, codec]
+    compare(sink.tracks[0], given)
+    compare(sink.tracks[1], sound)
+
+
+@pytest.mark.host
+@needs_gst_camera
+def test_gstreamer_motion_jpeg():
+    given = video("mjpeg")
+    with gst_camera(given) as camera:
+        sink = asyncio.run(fetch(camera.url, {0: 10}))
+    same_pictures(sink, given)
+
+
+@pytest.mark.host
+@needs_gst_camera
+@pytest.mark.parametrize("transport", ["tcp", "udp", "http"])
+def test_gstreamer_transports(transport):
+    given = video(gop=25)
+    with gst_camera(given, sound_clip(SOUNDS["aac"][0], 12)) as camera:
+        sink = asyncio.run(fetch(camera.url, {0: 40, 1: 5}, transport=transport))
+    compare(sink.tracks[0], given)
+
+
+@pytest.mark.host
+@needs_gst_camera
+def test_gstreamer_digest():
+    given = video()
+    with gst_camera(given, user="anna", password="s p@ce") as camera:
+        sink = asyncio.run(fetch(camera.url, {0: 10}, username="anna", password="s p@ce"))
+        compare(sink.tracks[0], given)
+        refused = asyncio.run(fetch(camera.url, {0: 10}, username="anna", password="wrong"))
+        assert refused.said("no session")[0][1] is GapCause.UNAUTHORIZED
+
+
+@pytest.mark.host
+@needs_gst_camera
+@needs_openssl
+@pytest.mark.parametrize("transport", ["tcp", "rtsps", "https"])
+def test_gstreamer_over_tls(tmp_path, transport):
+    given = video()
+    with gst_camera(given, certificate=make_certificate(tmp_path)) as camera:
+        sink = asyncio.run(fetch(camera.url, {0: 10}, transport=transport, verify_certificate=False))
+        compare(sink.tracks[0], given)
+        refused = asyncio.run(fetch(camera.url, {0: 10}, transport=transport))
+        _, cause, detail, _ = refused.said("no session")[0]
+        assert cause is GapCause.CAMERA_ERROR
+        assert "certificate" in detail
+
+
+# --- the simulated camera -------------------------------------------------------------------------------------
+
+
+def simulated(*tracks, counts, quirks=None, credentials=None, **choices):
+    async def run():
+        async with Camera(ClipSource(*tracks), quirks=quirks, credentials=credentials, seed=1) as camera:
+            return await fetch(camera.url, counts, **choices)
+
+    return asyncio.run(run())
+
+
+def same_pictures(sink, given):
+    """The JPEG files differ in their headers; what they show does not."""
+    for unit, coded in zip(sink.tracks[0], given.coded, strict=False):
+        assert unit.data.startswith(b"\xff\xd8")
+        assert unit.data.endswith(b"\xff\xd9")
+        assert np.array_equal(decoded(unit.data), decoded(coded[0]))
+    form = [entry for entry in sink.log if entry[0] == "format"]
+    known = sink.sessions[0].formats[0] if not form else form[0][2]
+    assert (known.codec, known.width, known.height) == (Codec.MJPEG, 320, 240)
+
+
+def decoded(image: bytes) -> np.ndarray:
+    context = av.CodecContext.create("mjpeg", "r")
+    (frame,) = context.decode(av.Packet(image))
+    return frame.to_ndarray()
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+@pytest.mark.parametrize(
+    "style",
+    [
+        PacketStyle(),
+        PacketStyle(sets_in_sdp=False),
+        PacketStyle(sets_in_band=False),
+        PacketStyle(aggregate=False, sei_apart=True),
+        PacketStyle(extension=b"\x01\x02\x03\x04"),
+    ],
+    ids=["plain", "sets in band", "sets in SDP", "SEI apart", "header extension"],
+)
+def test_pictures_in_every_style(codec, style):
+    given = video(codec, style)
+    sink = simulated(given, counts={0: 30})
+    compare(sink.tracks[0], given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "codec", "latm"),
+    [(*SOUNDS[name], False) for name in SOUNDS]
+    + [
+        (SoundSettings("aac", 16_000), Codec.AAC, True),
+        (SoundSettings("g726", 8_000, bitrate_bps=16_000), Codec.G726, False),
+        (SoundSettings("g726", 8_000, bitrate_bps=32_000), Codec.G726, False),
+        (SoundSettings("g726", 8_000, bitrate_bps=40_000), Codec.G726, False),
+    ],
+)
+def test_sound(settings, codec, latm):
+    given = sound_clip(settings, 12, PacketStyle(latm=latm))
+    sink = simulated(video(), given, counts={1: 20})
+    form = sink.sessions[0].formats[1]
+    assert (form.codec, form.sample_rate) == (codec, settings.rate)
+    compare(sink.tracks[1], given)
+
+
+def test_motion_jpeg():
+    given = video("mjpeg")
+    same_pictures(simulated(given, counts={0: 10}), given)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("scheme", ["MD5", "SHA-256"])
+def test_transports_and_credentials(transport, scheme):
+    given = video(gop=25)
+    sink = simulated(
+        given, counts={0: 30}, credentials=Credentials("root", "pa:ss@1"), transport=transport, username="root",
+        password="pa:ss@1",
+    )  # fmt: skip
+    compare(sink.tracks[0], given)
+
+
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        Quirks(data_before_play_reply=True),
+        Quirks(sdp_without_origin=True, describe_without_content_type=True),
+        Quirks(content_base=False),
+        Quirks(absolute_control=True),
+        Quirks(wrong_rtptime=True),
+        Quirks(rtp_info=False),
+        Quirks(keepalive_methods=frozenset({"OPTIONS"})),
+    ],
+    ids=["early data", "bare SDP", "no base", "absolute control", "wrong rtptime", "no RTP-Info", "OPTIONS only"],
+)
+def test_quirks(quirks):
+    given = video()
+    compare(simulated(given, counts={0: 15}, quirks=quirks).tracks[0], given)
