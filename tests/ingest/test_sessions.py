@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -29,6 +30,7 @@ class World:
         self.ingest = Ingest(
             clock=clock,
             media_ram=MediaRam(64 << 20),
+            chance=random.Random(1),
             open_with=self.camera.open_with,
             reach=self.camera.reach,
         )
@@ -118,7 +120,7 @@ def test_answers_without_media_are_no_media():
         await world.clock.sleep(11)
         assert wire.server.seen[-1][0] == "TEARDOWN"
         assert world.camera.sessions == 2
-        await world.clock.sleep(40)
+        await world.clock.sleep(43)
         assert world.health().fresh_sessions_without_media == 2
         assert not world.health().streaming
         assert world.health().silence is GapCause.NO_MEDIA
