@@ -140,7 +140,7 @@ def _place(store: Store, writers: Sequence[RingWriter], closing: Sequence[OpenSl
                 continue
             batch = batches.setdefault(id(slot), Batch(slot))
             if placed is None:
-                batch.closing = True
+                batch.closing = batch.full = True
                 del store.open[writer.key]
                 continue
             writer.queue.popleft()
@@ -405,6 +405,8 @@ async def _settle(store: Store, tick: _Tick, began_ns: int) -> None:
             statistics.fragments += 1
             store.consumption.note(slot.key, one.record.fragment_bytes, now_ns)
         statistics.slots_closed += batch.closing or batch.error is not None
+        if batch.full:
+            store.consumption.slot_was_full(slot.key, slot.end - slot.data_offset)
     for writer, pendings in done.values():
         writer.settle(pendings)
         tick.settled.append((writer, pendings))

@@ -38,17 +38,18 @@ _BACKWARD_NS = (
 )
 _JUMP_NS = 5_000_000_000
 
-WriterKey = tuple[object, ...]
+WriterKey = str  # a string keeps its hash: keys are looked up several times per fragment
 
 
 def writer_key(spec: WriterSpec) -> WriterKey:
     """Writers with the same key continue each other's slot. Video carries its parameter sets in band, so they are not part of it."""
-    tracks = tuple(
-        (t.track, t.format.codec, t.format.clock_rate)
-        + (() if t.format.kind is MediaKind.VIDEO else (t.format.config, t.format.sample_rate, t.format.channels))
-        for t in spec.tracks
-    )
-    return (spec.recording, spec.receiver, tracks)
+    parts = [spec.recording.hex, spec.receiver.hex]
+    for t in spec.tracks:
+        form = t.format
+        parts += [t.track.hex, form.codec.value, str(form.clock_rate)]
+        if form.kind is not MediaKind.VIDEO:
+            parts += [form.config.hex(), str(form.sample_rate), str(form.channels)]
+    return "/".join(parts)
 
 
 @dataclass(slots=True, eq=False)

@@ -27,6 +27,7 @@ class _Rate:
     seen_ns: int
     weighted_bytes: float = 0.0
     weighted_s: float = 0.0
+    fill: float = 0.0  # mean bytes of fragments in a full slot; 0 until one was full
 
     def advance(self, now_ns: int) -> None:
         passed = max(0.0, (now_ns - self.seen_ns) / 1e9)
@@ -48,6 +49,12 @@ class Consumption:
             rate = self._rates[key] = _Rate(now_ns, now_ns, weighted_s=1.0)
         rate.advance(now_ns)
         rate.weighted_bytes += size
+
+    def slot_was_full(self, key: Hashable, used: int) -> None:
+        """A slot of this writer closed because the next fragment did not fit, with `used` bytes of fragments in it."""
+        rate = self._rates.get(key)
+        if rate is not None:
+            rate.fill = rate.fill + (used - rate.fill) / 8 if rate.fill else float(used)
 
     def rates(self, now_ns: int) -> dict[Hashable, float]:
         """Bytes per second of each writer."""
@@ -74,7 +81,8 @@ class Consumption:
         for _ in range(32):
             closings = 0.0
             for key, rate in rates.items():
-                lasts = min(slot_bytes / rate, reach_s * share, limits_ns.get(key, 1 << 62) / 1e9)
+                holds = self._rates[key].fill or slot_bytes
+                lasts = min(holds / rate, reach_s * share, limits_ns.get(key, 1 << 62) / 1e9)
                 closings += 1 / max(lasts, 1e-3)
             following = usable_slots / closings
             if abs(following - reach_s) < reach_s * 1e-4:

@@ -48,6 +48,7 @@ class Batch:
     slot: OpenSlot
     placed: list[Placed] = field(default_factory=list)
     closing: bool = False
+    full: bool = False  # closing because the next fragment does not fit
     good: int = 0  # of `placed`, from the front
     tail_bytes: int = 0  # written at closing; 0: no tail
     written_out: bool = False  # every byte of the slot has been written

@@ -8,6 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from recorderd.model.ports import Clock, WriterSpec
 from recorderd.ring.border import CATALOGUE_SECTION, Item, Ledger, Room, SlotRef, SlotSummary
@@ -36,6 +37,7 @@ from recorderd.ring.reach import Consumption, slot_share
 from recorderd.ring.slot_writing import Io
 from recorderd.ring.table import SlotTable
 
+_FORECAST_EVERY_NS: Final = 5_000_000_000
 HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]
 
 
@@ -107,6 +109,8 @@ class Store:
     checkpoint_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     consumption: Consumption = field(default_factory=Consumption)
     catalogue: CatalogueFiles = field(init=False)
+    _forecast_due_ns: int = 0
+    _forecast_ns: int | None = None
     faults: list[str] = field(default_factory=list)  # what opening found wrong, in words
 
     def __post_init__(self) -> None:
@@ -211,9 +215,15 @@ class Store:
 
     def forecast_ns(self) -> int | None:
         """How far back the ring will reach once it is full, at the present rates; None while nothing was recorded."""
+        now_ns = self.clock.boottime_ns()
+        if now_ns >= self._forecast_due_ns:
+            self._forecast_due_ns = now_ns + _FORECAST_EVERY_NS
+            self._forecast_ns = self._forecast(now_ns)
+        return self._forecast_ns
+
+    def _forecast(self, now_ns: int) -> int | None:
         retention = {key: self.ledger.max_slot_reach_ns(slot.spec.recording) for key, slot in self.open.items()}
         limits = {key: ns for key, ns in retention.items() if ns is not None}
-        now_ns = self.clock.boottime_ns()
         return self.consumption.forecast_ns(self.usable_slots(), self.identity.slot_bytes, now_ns, limits)
 
     def max_slot_reach_ns(self) -> int | None:
