@@ -57,8 +57,10 @@ def read(path: Path) -> Board:
         board = msgspec.convert(tomllib.loads(raw.decode()), Board)
     except UnicodeDecodeError as error:
         raise BadBoard(f"{path}: not UTF-8 at byte {error.start}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadBoard(f"{path}: {error or 'nested too deeply'}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadBoard(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise BadBoard(f"{path}: nested too deeply") from error
     except msgspec.ValidationError as error:
         raise BadBoard(f"{path}: {error}{_nearest_key(str(error))}") from error
     _check(board, path)

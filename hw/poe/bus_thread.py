@@ -76,10 +76,10 @@ class BusThread:
     async def call(self, operation: Callable[[], T], *, limit_s: float = 5.0) -> T:
         """Raises `BusHung` when the bus is or gets stuck; otherwise whatever `operation` raises."""
         if self._hung:
-            raise BusHung(f"{self.name}: stuck for {self.oldest_operation_s():.0f} s, left alone until it answers")
+            raise BusHung(f"{self.name}: stuck, left alone until it answers")
         async with self._turn:
             if self._hung:
-                raise BusHung(f"{self.name}: stuck")
+                raise BusHung(f"{self.name}: stuck, left alone until it answers")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"bus {self.name}", daemon=True)
                 self._thread.start()

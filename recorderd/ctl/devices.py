@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from recorderd.ctl import hold
 from recorderd.ctl.session import Failure, Session
 from recorderd.ctl.table import table
 from recorderd.model.device import CertificateValidation, DeviceProtocol, DeviceSettings
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="forget a device that no job records from")
     remove.add_argument("device")
     remove.set_defaults(run=run_remove)
+    hold.add_actions(actions)
 
 
 def seconds(text: str) -> int:

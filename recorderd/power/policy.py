@@ -190,10 +190,12 @@ class _Stepper:
             memo = replace(memo, pd_class=reading.pd_class)
         if not reading.admin:
             self._enable(port, memo)
-        elif reading.state is PortState.REQUESTING or (
-            port.grants is Grants.CHIP and reading.state is PortState.DENIED
-        ):
+        elif reading.state is PortState.REQUESTING:
             self._memo[port.label] = self._enter(memo, Phase.WAITING)
+        elif reading.state is PortState.DENIED:
+            if not memo.refused:
+                self._note("denied", port, "the controller's own budget has no room for it")
+            self._memo[port.label] = replace(self._enter(memo, Phase.WAITING), refused=True)
         else:
             if memo.phase is Phase.DELIVERING:
                 self._note("stopped", port, "the device was unplugged or draws no power")

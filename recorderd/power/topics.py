@@ -9,6 +9,7 @@ SUPPLY = "tns1:Device/HardwareFailure/PowerSupplyFailure"
 CONTROLLER = "tns1:Device/tnsrecorderd:PoE/Controller"
 TEMPERATURE = "tns1:Device/HardwareFailure/TemperatureCritical"
 FAN = "tns1:Device/HardwareFailure/FanFailure"
+BOARD = "tns1:Device/tnsrecorderd:Board/Health"
 RESCUE = "tns1:Device/tnsrecorderd:Rescue/Camera"
 
 
