@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
-from recorderd.model.causes import RunKind
+from recorderd.model.causes import GapCause, RunKind
 from recorderd.model.job import RecordingJob
 from recorderd.model.objects import Change, Objects
 from recorderd.model.ports import Clock, Event, EventSink, MediaStore, StreamSource
@@ -54,6 +54,7 @@ class Engine:
         self._recordings = cast("dict[str, Recording]", objects.tables["recording"])
         self._receivers = cast("dict[str, Receiver]", objects.tables["receiver"])
         self._clock = clock
+        self._store = store
         self._timetable = timetable
         self._properties = properties
         self._runtimes: dict[str, JobRuntime] = {}
@@ -297,6 +298,10 @@ class Engine:
         return self._runtimes.get(job)
 
     def stop(self) -> None:
-        """Ends all runs, so that their last data is appended before the ring's last commit."""
+        """Ends all runs, so that their last data is appended before the ring's last commit. What was due has a gap until the next start."""
         for runtime in self._runtimes.values():
+            run = runtime.run
             self.recorder.stop(runtime)
+            if run is not None and run.id:
+                tracks = [outlet.track.id for outlet in run.outlets if not outlet.absent]
+                self._store.note_gap(run.recording.id, tracks, GapCause.RECORDER_OFF, self._clock.boottime_ns(), None)
