@@ -14,6 +14,7 @@ from recorderd.control.explain import Chain
 from recorderd.control.peer import Peer
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock
+from recorderd.power.board_health import BoardHealth
 from recorderd.power.service import PowerService
 from recorderd.protocol import system
 from recorderd.protocol.errors import NotFound
@@ -45,6 +46,7 @@ class SystemFace:
     ring: Ring
     ledger: RingLedger
     power: PowerService | None
+    board: BoardHealth
     clock: Clock
     zone: zoneinfo.ZoneInfo
     started_ns: int
@@ -101,6 +103,7 @@ class SystemFace:
         if self.power is not None:
             sick = [controller for controller in self.power.status().controllers if not controller.healthy]
             found.extend(_problem("warning", "power", f"{controller.id}: {controller.detail}") for controller in sick)
+        found.extend(_problem("warning", "board", symptom.text) for symptom in self.board.symptoms)
         if (late_ms := self.loop_health().late_p99_ms) > _LATE_MS:
             found.append(_problem("warning", "recorder", f"overloaded: {late_ms:.0f} ms late"))
         return found

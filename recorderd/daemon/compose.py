@@ -71,6 +71,9 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
             beside.append(group.create_task(feed(notifier, period_s, vitals, parts.clock), name="watchdog"))
         if parts.power is not None:
             beside.append(group.create_task(parts.power.run(), name="power"))
+        beside.append(group.create_task(parts.power_parts.health.run(), name="board health"))
+        if parts.power_parts.rescue is not None:
+            beside.append(group.create_task(parts.power_parts.rescue.run(), name="camera rescue"))
         group.create_task(parts.ring.run(), name="ring")
         streams = group.create_task(parts.ingest.run(), name="ingest")
         recordings = group.create_task(parts.recordings.run(), name="recordings")

@@ -21,6 +21,7 @@ from recorderd.control.names import RecordingNames
 from recorderd.control.recording_faces import recording_faces
 from recorderd.control.system import SystemFace
 from recorderd.control.timeline import TimelineFace
+from recorderd.daemon.power_parts import PowerParts, build_power_parts
 from recorderd.daemon.watchdog import LoopProbe
 from recorderd.events.broker import Broker
 from recorderd.events.cameras import CameraEvents
@@ -54,6 +55,7 @@ class Parts:
     ingest: Ingest
     recordings: RecordingService
     power: PowerService | None
+    power_parts: PowerParts
     probe: LoopProbe
     system: SystemFace
     dispatch: Dispatch
@@ -110,13 +112,15 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         media_ram_bytes=settings.media_ram_bytes(),
     )
     power = None
+    keeper = Keeper(FileMemory(Path(settings.paths.state) / "power.json"))
     if surroundings.board is not None:
         power = PowerService(
             assembly=assemble(surroundings.board),
             clock=clock,
             events=broker,
-            keeper=Keeper(FileMemory(Path(settings.paths.state) / "power.json")),
+            keeper=keeper,
             commit_now=ring.commit_soon,
+            zone=surroundings.zone,
         )
     probe = LoopProbe(clock=clock)
     cameras = Cameras(
@@ -127,6 +131,18 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         clock=clock,
         tick_ns=TICK_NS,
     )
+    power_parts = build_power_parts(
+        settings=settings,
+        board=surroundings.board,
+        power=power,
+        keeper=keeper,
+        health=ingest,
+        objects=recordings.objects,
+        cameras=cameras,
+        clock=clock,
+        events=broker,
+        boot_id=boot_id(),
+    )
     system = SystemFace(
         settings=settings,
         cameras=cameras,
@@ -134,6 +150,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         ring=ring,
         ledger=ledger,
         power=power,
+        board=power_parts.health,
         clock=clock,
         zone=surroundings.zone,
         started_ns=clock.boottime_ns(),
@@ -142,6 +159,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     names = RecordingNames(objects=recordings.objects, queries=ledger.queries)
     faces: list[Face] = [
         system,
+        power_parts.face,
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
         MediaFace(exports=Exports(ring=ring, clock=clock), names=names, queries=ledger.queries),
         *recording_faces(service=recordings, broker=broker, clock=clock),
@@ -158,6 +176,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         ingest=ingest,
         recordings=recordings,
         power=power,
+        power_parts=power_parts,
         probe=probe,
         system=system,
         dispatch=dispatch,

@@ -1,0 +1,120 @@
+"""What belongs to power besides the service itself: the camera rescue, the board's health, and their face."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from hw.boards.board import Board
+from recorderd.control.cameras import Cameras
+from recorderd.control.poe import PoeFace
+from recorderd.model.device import Device
+from recorderd.model.objects import Objects
+from recorderd.model.ports import CameraLocator, CameraPlace, Clock, EventSink, HealthSource
+from recorderd.power.board_health import BoardHealth
+from recorderd.power.memory import Keeper
+from recorderd.power.reachability import NetworkProber
+from recorderd.power.rescue import Patience
+from recorderd.power.rescuer import RescueService
+from recorderd.power.service import PowerService
+from recorderd.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PowerParts:
+    """`rescue` is None without PoE, or where the settings switch it off."""
+
+    rescue: RescueService | None
+    health: BoardHealth
+    face: PoeFace
+
+
+class Unlocated:
+    """`ports.CameraLocator` where nobody watches the camera LAN: devices are on the ports the operator said, or on none."""
+
+    def locate(self, address: str) -> CameraPlace | None:
+        del address
+        return None
+
+    def protected_ports(self) -> frozenset[str]:
+        return frozenset()
+
+
+class _Devices:
+    """The configured devices as power needs them, read when asked: they change while the recorder runs."""
+
+    def __init__(self, objects: Objects, cameras: Cameras) -> None:
+        self._devices = cast("dict[str, Device]", objects.tables["device"])
+        self._cameras = cameras
+
+    def bindings(self) -> Mapping[uuid.UUID, str]:
+        return {device.uid: device.poe_port for device in self._devices.values() if device.poe_port}
+
+    def names(self) -> Mapping[uuid.UUID, str]:
+        return {device.uid: device.id for device in self._devices.values()}
+
+    def find(self, name: str) -> uuid.UUID | None:
+        for device in self._devices.values():
+            if name in (device.id, str(device.uid)):
+                return device.uid
+        return None
+
+    def recorded_on(self, port: str) -> Sequence[str]:
+        """Names of the cameras bound to a port from which something is recorded now."""
+        return [
+            seen.name
+            for seen in self._cameras.seen()
+            if seen.device is not None and seen.device.poe_port == port and self._cameras.state(seen) == "recording"
+        ]
+
+
+def build_power_parts(
+    *,
+    settings: Settings,
+    board: Board | None,
+    power: PowerService | None,
+    keeper: Keeper,
+    health: HealthSource,
+    objects: Objects,
+    cameras: Cameras,
+    clock: Clock,
+    events: EventSink,
+    boot_id: uuid.UUID,
+    locator: CameraLocator | None = None,
+) -> PowerParts:
+    """`locator` None: the network is not watched."""
+    where = locator or Unlocated()
+    devices = _Devices(objects, cameras)
+    rescue = None
+    if power is not None and settings.power.rescue:
+        rescue = RescueService(
+            power=power,
+            health=health,
+            locator=where,
+            prober=NetworkProber(clock=clock),
+            clock=clock,
+            events=events,
+            keeper=keeper,
+            boot_id=str(boot_id),
+            bindings=devices.bindings,
+            patience=Patience(grace_s=settings.power.rescue_grace_s),
+        )
+    board_health = BoardHealth(
+        board=board or Board(name="none", title="no board file is named (recorder.board in recorderd.toml)"),
+        clock=clock,
+        events=events,
+        power=power,
+    )
+    face = PoeFace(
+        power=power,
+        rescue=rescue,
+        clock=clock,
+        recorded_on=devices.recorded_on,
+        protected=where.protected_ports,
+        device=devices.find,
+        device_names=devices.names,
+        check=board_health.check,
+    )
+    return PowerParts(rescue, board_health, face)
