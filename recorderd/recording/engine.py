@@ -250,6 +250,7 @@ class Engine:
             condition = runtime.condition
             if condition is not None and condition.matches(event) and condition.take(event):
                 recordings.add(runtime.job.configuration.recording)
+                self.recorder.hurry(runtime)
         if recordings:
             self._evaluate(recordings)
 

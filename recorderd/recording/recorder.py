@@ -114,6 +114,12 @@ class Recorder:
                 cause = stream.cause if stream is not None and stream.cause is not None else GapCause.CONNECTING
                 self._note_gap(run, receiver, cause, now_ns)
 
+    def hurry(self, runtime: JobRuntime) -> None:
+        """An event of a run that is under way: what led up to it is committed with the next tick, however little it is."""
+        if runtime.run is not None:
+            for lane in runtime.run.lanes.values():
+                lane.hurry(self._clock.boottime_ns())
+
     def stop(self, runtime: JobRuntime) -> None:
         run = runtime.run
         if run is None:

@@ -135,9 +135,7 @@ class House:
             self.clock.advance(0.1)
             for receiver in receivers:
                 self.source.frame(receiver)
-            deadline = self.engine.next_deadline_ns()
-            if deadline is None or deadline <= self.clock.boottime_ns():
-                self.engine.advance()
+            self.engine.advance()
             if round(self.clock.boottime_ns() / 1e8) % 10 == 0:
                 self.store.tick()
 
