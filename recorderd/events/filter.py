@@ -205,10 +205,12 @@ class Condition:
     topics: tuple[TopicPattern, ...]
     items: Predicate
 
+    def listens_to(self, topic: str) -> bool:
+        steps = event_steps(topic)
+        return not self.topics or any(p.matches(steps) for p in self.topics)
+
     def matches(self, event: Event) -> bool:
-        steps = event_steps(event.topic)
-        wanted = not self.topics or any(p.matches(steps) for p in self.topics)
-        return wanted and self.items(event.source + event.data)
+        return self.items(event.source + event.data) and self.listens_to(event.topic)
 
 
 def parse_condition(topic: str, source: str = "") -> Condition:

@@ -71,6 +71,10 @@ class Change:
         """Keys of the objects of this kind that were put or deleted."""
         return {key for k, key in self.puts if k == kind} | {key for k, key in self.deletes if k == kind}
 
+    def concerned(self, kind: str) -> set[str]:
+        """The same with the objects of which only a secret changed."""
+        return self.touched(kind) | {s.key for s in self.secrets if s.kind == kind}
+
 
 class Table(Generic[T]):
     """One kind of object as a draft sees it."""

@@ -34,6 +34,9 @@ class EventCondition:
         conditions = tuple(parse_condition(c.topic, c.source) for c in event_filter.conditions)
         return cls(conditions, event_filter.before_ms * 1_000_000, event_filter.after_ms * 1_000_000)
 
+    def listens_to(self, topic: str) -> bool:
+        return any(c.listens_to(topic) for c in self.conditions)
+
     def matches(self, event: Event) -> bool:
         return any(c.matches(event) for c in self.conditions)
 

@@ -60,6 +60,7 @@ class Engine:
         self._runtimes: dict[str, JobRuntime] = {}
         self._jobs_of_recording: dict[str, set[str]] = {}
         self._jobs_of_receiver: dict[str, set[str]] = {}
+        self._listening: dict[str, list[JobRuntime]] = {}
         self.counters = Counters()
         sources = Sources(objects=objects, source=source, clock=clock, password=password, demand=self._demand)
         self.sources = sources
@@ -95,7 +96,7 @@ class Engine:
         receivers = set(change.touched("receiver"))
         for token in sorted(change.touched("job")):
             self._job_changed(token, recordings, receivers)
-        for device in change.touched("device"):
+        for device in change.concerned("device"):
             receivers.update(self.sources.receivers_of(device))
         calendars = change.touched("schedule") | change.touched("special_days")
         if calendars:
@@ -110,6 +111,7 @@ class Engine:
             self.publisher.forget_recording(token)
 
     def _job_changed(self, token: str, recordings: set[str], receivers: set[str]) -> None:
+        self._listening.clear()
         runtime = self._runtimes.get(token)
         new = self._jobs.get(token)
         for job in (runtime.job if runtime is not None else None, new):
@@ -246,13 +248,24 @@ class Engine:
     def take_event(self, event: Event) -> None:
         """An event that the broker has stamped."""
         recordings = set()
-        for runtime in self._runtimes.values():
+        for runtime in self._listeners(event.topic):
             condition = runtime.condition
             if condition is not None and condition.matches(event) and condition.take(event):
                 recordings.add(runtime.job.configuration.recording)
                 self.recorder.hurry(runtime)
         if recordings:
             self._evaluate(recordings)
+
+    def _listeners(self, topic: str) -> list[JobRuntime]:
+        """Jobs that listen to a topic, remembered: there are few topics, many events and many jobs."""
+        found = self._listening.get(topic)
+        if found is None:
+            if len(self._listening) > 1000:
+                self._listening.clear()
+            found = self._listening[topic] = [
+                r for r in self._runtimes.values() if r.condition is not None and r.condition.listens_to(topic)
+            ]
+        return found
 
     def advance(self) -> None:
         """Ends what has run out: After of an event, a schedule's period, the wait for a key frame."""

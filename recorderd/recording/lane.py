@@ -92,6 +92,7 @@ class Lane:
     _writer: Writer | None = None
     _backlog: deque[Cut] = field(default_factory=deque)
     _sent: deque[_Sent] = field(default_factory=deque)
+    by_track: dict[uuid.UUID, LaneTrack] = field(init=False)
     _by_stream: dict[int, int] = field(init=False)
     _skip_until_key: bool = field(init=False)
     _broken: bool = False  # data was given up and no key frame has come since
@@ -102,6 +103,7 @@ class Lane:
 
     def __post_init__(self) -> None:
         self._fragmenter = Fragmenter([t.format for t in self.tracks])
+        self.by_track = {t.track: t for t in self.tracks}
         self._by_stream = {t.stream_track: i for i, t in enumerate(self.tracks)}
         has_video = any(t.format.kind is MediaKind.VIDEO for t in self.tracks)
         self._skip_until_key = has_video and not self.mid_gop

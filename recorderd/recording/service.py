@@ -107,6 +107,8 @@ class RecordingService:
                 await self._store_encodings()
                 self.engine.advance()
                 self._overrides.expire()
+                for event in self.timetable.changes():
+                    self.broker.publish(event)
                 await self._sleep()
         finally:
             self.engine.stop()

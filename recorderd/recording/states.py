@@ -59,20 +59,20 @@ def session_state(stream: Stream, mode: ReceiverMode, run: Run, now_ns: int) -> 
     return RecordingState.ERROR, CAUSE_TEXT.get(stream.cause, stream.cause.name.replace("_", " ").capitalize())
 
 
-def track_state(outlet: Outlet, lane: Lane | None, tick_ns: int, now_ns: int) -> Shown:
-    """Of one track whose receiver has a session."""
+def track_state(outlet: Outlet, lane: Lane | None, bound_ns: int, now_ns: int) -> Shown:
+    """Of one track whose receiver has a session; `bound_ns` is how old its newest durable media may be."""
     if outlet.error:
         return RecordingState.ERROR, outlet.error
     if outlet.absent or lane is None:
         return RecordingState.IDLE, ""
-    track = next((t for t in lane.tracks if t.track == outlet.track.id), None)
+    track = lane.by_track.get(outlet.track.id)
     if track is None:
         return RecordingState.IDLE, ""
     if lane.blocked is not None:
         return RecordingState.ERROR, CAUSE_TEXT.get(lane.blocked.cause, lane.blocked.detail)
     if lane.lost_cause is not None:
         return RecordingState.ERROR, CAUSE_TEXT.get(lane.lost_cause, "Data was lost")
-    return _reached_disk(track, lane.loss_bound_ns(tick_ns) + 2 * tick_ns, now_ns)
+    return _reached_disk(track, bound_ns, now_ns)
 
 
 def _reached_disk(track: LaneTrack, bound_ns: int, now_ns: int) -> Shown:
@@ -91,6 +91,7 @@ def outlet_states(
 ) -> dict[int, Shown]:
     """Of every outlet of a run, by its index."""
     shown: dict[int, Shown] = {}
+    bounds = {receiver: lane.loss_bound_ns(tick_ns) + 2 * tick_ns for receiver, lane in run.lanes.items()}
     for index, outlet in enumerate(run.outlets):
         stream = streams.get(outlet.receiver)
         if run.hindrance is not None:
@@ -99,7 +100,8 @@ def outlet_states(
             shown[index] = (RecordingState.IDLE, "")
         else:
             without = session_state(stream, mode(stream.token), run, now_ns)
-            shown[index] = without or track_state(outlet, run.lanes.get(outlet.receiver), tick_ns, now_ns)
+            lane = run.lanes.get(outlet.receiver)
+            shown[index] = without or track_state(outlet, lane, bounds.get(outlet.receiver, 0), now_ns)
     return shown
 
 

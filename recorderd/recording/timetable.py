@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from recorderd.model.calendar import Calendar, CalendarError
 from recorderd.model.objects import Objects
-from recorderd.model.ports import Clock
+from recorderd.model.ports import Clock, Event
 from recorderd.model.schedule import Schedule, SpecialDayGroup
+from recorderd.recording import topics
 
 
 class Timetable:
@@ -20,6 +21,7 @@ class Timetable:
         self._clock = clock
         self._time_zone = time_zone
         self._calendars: dict[str, Calendar] = {}
+        self._told: dict[str, tuple[bool, bool]] = {}
 
     def calendar(self, token: str) -> Calendar | None:
         schedule = self._schedules.get(token)
@@ -46,6 +48,22 @@ class Timetable:
             schedule = self._schedules.get(token)
             if token in changed or schedule is None or any(d.group in changed for d in schedule.special_days):
                 del self._calendars[token]
+
+    def changes(self) -> Iterator[Event]:
+        """Schedule/State/Active events of schedules whose state is not what was told last."""
+        wall_ns = self._clock.realtime_ns()
+        for token in [t for t in self._told if t not in self._schedules]:
+            del self._told[token]
+            yield topics.schedule_active(token, "", False, False, "Deleted")
+        for token, schedule in list(self._schedules.items()):
+            calendar = self.calendar(token)
+            if calendar is None:
+                continue
+            state = calendar.at(wall_ns)
+            now = (state.active, state.special_day)
+            if self._told.get(token) != now:
+                self._told[token] = now
+                yield topics.schedule_active(token, schedule.name, *now)
 
     def next_change_ns(self, tokens: Iterable[str]) -> int | None:
         """Boot time of the next change of any of them, as far as the wall clock goes on as it does now."""
