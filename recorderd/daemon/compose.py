@@ -65,15 +65,10 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
         beside = [
             group.create_task(parts.probe.run(), name="loop probe"),
             group.create_task(_tell_status(parts, notifier), name="status line"),
-            group.create_task(parts.camera_events.run(), name="camera events"),
+            *(group.create_task(service.run(), name=service.name) for service in parts.beside),
         ]
         if (period_s := watchdog_period_s()) is not None:
             beside.append(group.create_task(feed(notifier, period_s, vitals, parts.clock), name="watchdog"))
-        if parts.power is not None:
-            beside.append(group.create_task(parts.power.run(), name="power"))
-        beside.append(group.create_task(parts.power_parts.health.run(), name="board health"))
-        if parts.power_parts.rescue is not None:
-            beside.append(group.create_task(parts.power_parts.rescue.run(), name="camera rescue"))
         group.create_task(parts.ring.run(), name="ring")
         streams = group.create_task(parts.ingest.run(), name="ingest")
         recordings = group.create_task(parts.recordings.run(), name="recordings")

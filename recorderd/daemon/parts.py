@@ -21,8 +21,8 @@ from recorderd.control.names import RecordingNames
 from recorderd.control.recording_faces import recording_faces
 from recorderd.control.system import SystemFace
 from recorderd.control.timeline import TimelineFace
-from recorderd.daemon.power_parts import PowerParts, build_power_parts
-from recorderd.daemon.watchdog import LoopProbe
+from recorderd.daemon.power_parts import build_power_parts
+from recorderd.daemon.watchdog import LoopProbe, Service
 from recorderd.events.broker import Broker
 from recorderd.events.cameras import CameraEvents
 from recorderd.events.history import History
@@ -51,12 +51,10 @@ class Parts:
     state: Store
     ring: Ring
     broker: Broker
-    camera_events: CameraEvents
     ingest: Ingest
     recordings: RecordingService
-    power: PowerService | None
-    power_parts: PowerParts
     probe: LoopProbe
+    beside: tuple[Service, ...]
     system: SystemFace
     dispatch: Dispatch
 
@@ -172,12 +170,10 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         state=state,
         ring=ring,
         broker=broker,
-        camera_events=camera_events,
         ingest=ingest,
         recordings=recordings,
-        power=power,
-        power_parts=power_parts,
         probe=probe,
+        beside=(Service("camera events", camera_events.run), *power_parts.services()),
         system=system,
         dispatch=dispatch,
     )

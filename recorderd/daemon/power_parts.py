@@ -10,6 +10,7 @@ from typing import cast
 from hw.boards.board import Board
 from recorderd.control.cameras import Cameras
 from recorderd.control.poe import PoeFace
+from recorderd.daemon.watchdog import Service
 from recorderd.model.device import Device
 from recorderd.model.objects import Objects
 from recorderd.model.ports import CameraLocator, CameraPlace, Clock, EventSink, HealthSource
@@ -24,11 +25,20 @@ from recorderd.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class PowerParts:
-    """`rescue` is None without PoE, or where the settings switch it off."""
+    """`power` is None without PoE, `rescue` also where the settings switch it off."""
 
+    power: PowerService | None
     rescue: RescueService | None
     health: BoardHealth
     face: PoeFace
+
+    def services(self) -> list[Service]:
+        found = [Service("board health", self.health.run)]
+        if self.power is not None:
+            found.append(Service("power", self.power.run))
+        if self.rescue is not None:
+            found.append(Service("camera rescue", self.rescue.run))
+        return found
 
 
 class Unlocated:
@@ -117,4 +127,4 @@ def build_power_parts(
         device_names=devices.names,
         check=board_health.check,
     )
-    return PowerParts(rescue, board_health, face)
+    return PowerParts(power, rescue, board_health, face)

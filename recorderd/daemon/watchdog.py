@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import NamedTuple, Protocol
 
 from recorderd.control.system import LoopHealth
 from recorderd.daemon.systemd import Notifier
@@ -19,6 +19,13 @@ from recorderd.model.ports import Clock
 log = logging.getLogger(__name__)
 BUDGET_MS = 20  # no callback of the loop may take longer
 _PROBE_S = 0.1
+
+
+class Service(NamedTuple):
+    """A part with a task of its own that runs until it is cancelled."""
+
+    name: str
+    run: Callable[[], Coroutine[None, None, None]]
 
 
 class Vital(Protocol):
