@@ -21,7 +21,7 @@ class IPv4Mode(enum.StrEnum):
 class IPv6Mode(enum.StrEnum):
     AUTO = "auto"  # router advertisements
     STATIC = "static"  # our addresses only; advertisements are not taken
-    LINK_LOCAL = "link-local"
+    LINK_LOCAL = "link_local"
     OFF = "off"
 
 

@@ -8,30 +8,39 @@ the oldest ancestor, so that a terminal that was there before the change proves 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-LOGIN_PROGRAMS = frozenset({"sshd", "sshd-session", "dropbear", "login", "agetty"})
+NETWORK_LOGINS = frozenset({"sshd", "sshd-session", "dropbear"})
+CONSOLE_LOGINS = frozenset({"login", "agetty", "getty"})
 DEPTH_MAX = 64
 STAT_MAX_BYTES = 4096
 
 
-def login_began_s(pid: int, proc: Path = Path("/proc")) -> float | None:
-    """Seconds of CLOCK_BOOTTIME at which the login of process `pid` began; None where it cannot be told (the process is gone)."""
+@dataclass(frozen=True, slots=True)
+class Login:
+    """`began_s` in seconds of CLOCK_BOOTTIME. Someone at the console is never cut off, whenever they came."""
+
+    began_s: float
+    console: bool = False
+
+
+def login_of(pid: int, proc: Path = Path("/proc")) -> Login | None:
+    """The login that process `pid` belongs to; None where it cannot be told (the process is gone)."""
     oldest: float | None = None
     for _ in range(DEPTH_MAX):
         if pid <= 1:
             break
         try:
             with (proc / str(pid) / "stat").open("rb") as file:
-                stat = file.read(STAT_MAX_BYTES)
-        except OSError:
-            return None if oldest is None else oldest
-        name, parent, began_s = _parse(stat)
-        if name in LOGIN_PROGRAMS:
-            return began_s
+                name, parent, began_s = _parse(file.read(STAT_MAX_BYTES))
+        except (OSError, ValueError, IndexError):  # gone, or not for us to see
+            break
+        if name in NETWORK_LOGINS or name in CONSOLE_LOGINS:
+            return Login(began_s, console=name in CONSOLE_LOGINS)
         oldest = began_s if oldest is None else min(oldest, began_s)
         pid = parent
-    return oldest
+    return None if oldest is None else Login(oldest)
 
 
 def _parse(stat: bytes) -> tuple[str, int, float]:

@@ -11,8 +11,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
-from recorderd.model.network import NetworkSettings, NetworkWish
+import msgspec
+
+from recorderd.model.network import IPv4Mode, LinkLocal, NetworkSettings, NetworkWish, Uplink, UplinkIPv4
 from recorderd.model.ports import CameraPlace, Clock, EventSink, LinkObserver
 from recorderd.network import arp, ethtool, isolation, leases, lldp, notices, owners, places, services, sessions, topics
 from recorderd.network.declared import Declared
@@ -159,6 +162,25 @@ class NetworkService:
         await self._transactions.rollback()
         self._events.publish(topics.change_event("RolledBack", ""))
         self._dirty.set()
+
+    async def rescue(self, *, interface: str, confirm_within_s: int) -> Applied:
+        """DHCP and a link-local address on the uplink; everything else stays as it was confirmed. Raises `Refused` and `Undone`."""
+        former = self._confirmed() or NetworkWish()
+        name = interface or next((wish.uplink.interface for wish in (former, self._declared.wish) if wish.uplink), "")
+        if not name:
+            raise Refused("invalid", "which interface is the uplink? Name it: `recorderctl net rescue INTERFACE`")
+        ipv4 = UplinkIPv4(mode=IPv4Mode.DHCP, link_local=LinkLocal.ON)
+        wish = msgspec.structs.replace(former, uplink=Uplink(interface=name, ipv4=ipv4), routes=())
+        return await self.apply(confirm_within_s=confirm_within_s, wish=wish)
+
+    def neighbours(self) -> tuple[CameraPlace, ...]:
+        """Every device seen on the camera LAN."""
+        return self._places.all()
+
+    @property
+    def from_file(self) -> bool:
+        """Whether recorderd.toml declares the network, and not a later `net set`."""
+        return self._declared.from_file
 
     def leases(self) -> tuple[leases.Lease, ...]:
         return self._leases
@@ -471,20 +493,24 @@ class NetworkService:
 
     def _link_status(self, link: Link) -> LinkStatus:
         wish = self._confirmed() or self._declared.wish
-        role = ""
+        role: Literal["uplink", "camera_port", "camera_bridge", "other"] = "other"
         if wish.uplink is not None and link.name in {wish.uplink.interface, uplink_link(wish.uplink)}:
             role = "uplink"
         elif wish.cameras is not None and link.name == wish.cameras.bridge:
-            role = "camera bridge"
+            role = "camera_bridge"
         elif (wish.cameras is not None and link.name in wish.cameras.ports) or link.name in self._board_labels:
-            role = "camera port"
+            role = "camera_port"
         speed = ethtool.speed_of(link.name) if link.carrier else None
-        kind = {"bridge": "bridge", "vlan": "vlan"}.get(link.kind, "bridged" if link.master else "wired")
+        kind: Literal["wired", "bridge", "bridged", "vlan"] = "bridged" if link.master else "wired"
+        if link.kind == "bridge":
+            kind = "bridge"
+        elif link.kind == "vlan":
+            kind = "vlan"
         return LinkStatus(
             name=link.name,
             kind=kind,
             role=role,
-            label=self._places.label(link.name) if role == "camera port" else "",
+            label=self._places.label(link.name) if role == "camera_port" else "",
             mac=link.mac,
             up=link.up,
             carrier=link.carrier,
@@ -494,12 +520,12 @@ class NetworkService:
             speed_mbit_s=speed.mbit_s if speed else 0,
             full_duplex=speed.full_duplex if speed else False,
             isolated=bool(link.isolated),
-            macs=tuple(place.mac for place in self._behind(link.name)) if role == "camera port" else (),
+            macs=tuple(place.mac for place in self._behind(link.name)) if role == "camera_port" else (),
         )
 
     def _address_status(self, address: Address) -> AddressStatus:
         if address.by_kernel or address.cidr.startswith("169.254."):
-            return AddressStatus(address.cidr, "link-local")
+            return AddressStatus(address.cidr, "link_local")
         if address.valid_s is None:
             return AddressStatus(address.cidr, "static")
         leased = self._lease.get("ip") == address.cidr.partition("/")[0]

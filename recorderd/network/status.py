@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from recorderd.model.network import NetworkWish
 from recorderd.model.ports import CameraPlace
@@ -11,14 +12,14 @@ from recorderd.model.ports import CameraPlace
 @dataclass(frozen=True, slots=True)
 class AddressStatus:
     cidr: str
-    origin: str  # static, dhcp, link-local, router, kernel: as VAPIX network_settings names them
+    origin: Literal["static", "dhcp", "link_local", "router"]  # VAPIX's words; router: its RA
 
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
     name: str
-    kind: str  # wired, bridge, bridged, vlan
-    role: str  # uplink, camera port, camera bridge, or empty: not ours
+    kind: Literal["wired", "bridge", "bridged", "vlan"]  # VAPIX's words, and vlan
+    role: Literal["uplink", "camera_port", "camera_bridge", "other"]
     label: str
     mac: str
     up: bool

@@ -32,6 +32,7 @@ from recorderd.network.check import Fault, faults
 from recorderd.network.execute import Executor, StepFailed
 from recorderd.network.generations import Damaged, Generations, Pending, boot_id
 from recorderd.network.goal import NOTHING, Goal, goal_of
+from recorderd.network.login import Login
 from recorderd.network.observed import Observed
 from recorderd.network.plan import Impossible, Plan, plan
 from recorderd.network.services import FILES
@@ -109,7 +110,7 @@ class Transactions:
         units: Units,
         services: ServicePlan,
         clock: Clock,
-        login_began_s: Callable[[int], float | None],
+        login_of: Callable[[int], Login | None],
     ) -> None:
         self._generations = generations
         self._executor = executor
@@ -117,7 +118,7 @@ class Transactions:
         self._units = units
         self._services = services
         self._clock = clock
-        self._login_began_s = login_began_s
+        self._login_of = login_of
         self._one = asyncio.Lock()
         self._wrong_tokens = 0
 
@@ -236,8 +237,8 @@ class Transactions:
                     await self._restore(pending)
                     raise Refused("wrong-token", "wrong token for the third time: the former network stands again")
                 raise Refused("wrong-token", "this is not the token that `net apply` printed")
-            login_s = self._login_began_s(pid)
-            if login_s is None or login_s <= pending.changed_s:
+            login = self._login_of(pid)
+            if login is None or not (login.console or login.began_s > pending.changed_s):
                 raise Refused("old-login", "confirm from a login made after the change: open a new SSH connection")
             if self._now_s() > pending.deadline_s - CONFIRM_SLACK_S or not await asyncio.to_thread(
                 self._generations.take

@@ -18,6 +18,7 @@ from recorderd.model.network import (
 )
 from recorderd.network.execute import KernelExecutor, StepFailed
 from recorderd.network.generations import Generations
+from recorderd.network.login import Login
 from recorderd.network.services import services_of
 from recorderd.network.steps import Step
 from recorderd.network.transaction import Transactions
@@ -57,7 +58,7 @@ class Room:
         self.generations = Generations(self.folder)
         self.timer = GuardTimer(self.folder)
         self.units = FakeUnits()
-        self.login_s: float | None = NEWER_THAN_ANY_CHANGE
+        self.login: Login | None = Login(NEWER_THAN_ANY_CHANGE)
         self.executor = executor or KernelExecutor()
         self.transactions = Transactions(
             generations=self.generations,
@@ -66,7 +67,7 @@ class Room:
             units=self.units,
             services=services_of,
             clock=SystemClock(),
-            login_began_s=lambda pid: self.login_s,
+            login_of=lambda pid: self.login,
         )
 
     async def settle(self, wish: NetworkWish) -> None:

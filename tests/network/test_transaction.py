@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorderd.network.login import Login
 from recorderd.network.services import CHRONY, DNSMASQ, RESOLV
 from recorderd.network.transaction import Refused, Undone
 from tests.network.namespaces import Lab, differences, picture, run
@@ -123,13 +124,13 @@ def test_confirmation_needs_the_token_and_a_new_login(lab: Lab, tmp_path: Path) 
         applied = await room.transactions.apply(LATTER)
         with pytest.raises(Refused, match="another change"):
             await room.transactions.apply(FORMER)
-        room.login_s = 1.0
+        room.login = Login(1.0)
         with pytest.raises(Refused, match="new SSH connection"):
             await room.transactions.confirm(applied.token, pid=1)
-        room.login_s = None
+        room.login = None
         with pytest.raises(Refused, match="new SSH connection"):
             await room.transactions.confirm(applied.token, pid=1)
-        room.login_s = NEWER_THAN_ANY_CHANGE
+        room.login = Login(NEWER_THAN_ANY_CHANGE)
         for _ in range(2):
             with pytest.raises(Refused, match="not the token"):
                 await room.transactions.confirm("wrong", pid=1)
@@ -139,6 +140,8 @@ def test_confirmation_needs_the_token_and_a_new_login(lab: Lab, tmp_path: Path) 
         applied = await room.transactions.apply(LATTER)
         await room.transactions.confirm(applied.token, pid=1)
         assert room.transactions.confirmed_wish() == LATTER
+        room.login = Login(1.0, console=True)
+        await room.settle(FORMER)
         assert not room.timer.armed
 
     asyncio.run(story())
