@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import enum
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from recorderd.model.network import NetworkSettings
 from recorderd.protocol.printable import printable
 
 MAX_FILE_BYTES = 1 << 20
@@ -78,10 +80,6 @@ class Power(Section, frozen=True):
     rescue_grace_s: Annotated[int, Meta(ge=60, le=86_400)] = 600
 
 
-class Network(Section, frozen=True):
-    manage: bool = False  # whether the daemon owns the machine's network
-
-
 class Time(Section, frozen=True):
     zone: Annotated[str, Meta(min_length=1, max_length=64)] | None = None  # IANA name; default: the system's
 
@@ -93,7 +91,7 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     ingest: Ingest = Ingest()
     power: Power = Power()
-    network: Network = Network()
+    network: NetworkSettings = NetworkSettings()
     time: Time = Time()
 
     def media_ram_bytes(self) -> int:
@@ -141,24 +139,46 @@ def parse(data: bytes) -> Settings:
 def _explain(message: str, values: dict[str, Any]) -> str:
     """msgspec's sentence with the key as TOML writes it, the value that stands there and what is allowed."""
     what, _, path = message.partition(" - at `$")
-    keys = [key for key in path.rstrip("`").split(".") if key]
+    keys = re.findall(r"\[[0-9.]*\]|[^.\[]+", path.rstrip("`"))
     if "unknown field" in what:
         unknown = what.split("`")[1]
         known = _fields(keys)
         near = difflib.get_close_matches(unknown, known, 1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{printable('.'.join([*keys, unknown]))}: unknown key; {hint}"
+        return f"{_written([*keys, unknown])}: unknown key; {hint}"
     value: Any = values
     for key in keys:
-        value = value[key] if isinstance(value, dict) else value
-    return f"{printable('.'.join(keys))} = {printable(repr(value))}: {_allowed(keys, what)}"
+        if isinstance(value, list):
+            value = value[int(key[1:-1])]
+        elif key in value:  # msgspec writes [...] for any key of a map
+            value = value[key]
+    return f"{_written(keys)} = {printable(repr(value), 200)}: {_allowed(keys, what)}"
+
+
+def _written(keys: list[str]) -> str:
+    """Keys as TOML writes them, with the number of an array's entry."""
+    return printable(".".join(keys).replace(".[", "["))
 
 
 def _type_at(keys: list[str]) -> msgspec.inspect.Type:
     info: msgspec.inspect.Type = msgspec.inspect.type_info(Settings)
     for key in keys:
-        assert isinstance(info, msgspec.inspect.StructType)
-        info = next(field.type for field in info.fields if field.encode_name == key)
+        match info := _present(info):
+            case msgspec.inspect.StructType():
+                info = next(field.type for field in info.fields if field.encode_name == key)
+            case msgspec.inspect.VarTupleType() | msgspec.inspect.ListType():
+                info = info.item_type
+            case msgspec.inspect.DictType():
+                info = info.value_type
+            case _:
+                raise AssertionError(keys)
+    return _present(info)
+
+
+def _present(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """What an optional value is when it is there."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return next(member for member in info.types if not isinstance(member, msgspec.inspect.NoneType))
     return info
 
 
@@ -170,8 +190,6 @@ def _fields(keys: list[str]) -> list[str]:
 
 def _allowed(keys: list[str], what: str) -> str:
     info = _type_at(keys)
-    if isinstance(info, msgspec.inspect.UnionType):
-        info = next(member for member in info.types if not isinstance(member, msgspec.inspect.NoneType))
     match info:
         case msgspec.inspect.EnumType():
             return f"allowed are {', '.join(repr(member.value) for member in info.cls)}"

@@ -29,6 +29,21 @@ def test_nothing_is_a_configuration() -> None:
             "[limits]\nmedia_ram_mib = 'much'",
             "limits.media_ram_mib = 'much': allowed are whole numbers from 8 to 65536",
         ),
+        ('[network.cameras]\nports = ["lan1", 2]', "network.cameras.ports[1] = 2: a string is expected"),
+        (
+            '[network.uplink]\ninterface = "eth0"\nipv4.mode = "dhpc"',
+            "network.uplink.ipv4.mode = 'dhpc': allowed are 'dhcp', 'static', 'off'",
+        ),
+        ("[network.uplink]\nvlan = 3", "network.uplink = {'vlan': 3}: a table is expected, with interface"),
+        (
+            '[network.cameras]\nports = ["a"]\n[[network.cameras.allow]]\nreach = "all"',
+            "network.cameras.allow[0].reach = 'all': allowed are",
+        ),
+        (
+            '[network.cameras]\nports = ["a"]\nlabels.a = 1',
+            "network.cameras.labels[...] = {'a': 1}: a string is expected",
+        ),
+        ('[network.cameras]\nportz = ["a"]', "network.cameras.portz: unknown key; did you mean ports?"),
         ("[network]\nmanage = 1", "network.manage = 1: allowed are true and false"),
         ("disk = 5", "disk = 5: a table is expected, with path, medium, durability"),
         ("[recorder]\nname = ''", "recorder.name = '': a string of at most 63 characters is expected"),

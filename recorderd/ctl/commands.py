@@ -29,6 +29,8 @@ COMMANDS: dict[str, Command] = {
     "events": Command("events", "watch, search and raise events"),
     "locks": Command("locks", "ranges that are kept from recycling and deletion"),
     "poe": Command("poe", "PoE ports: status, on, off, cycle, priority, limit, budget"),
+    "net": Command("net", "the network: status, set, apply, confirm, rollback, leases, neighbours"),
+    "time": Command("time", "the clock: status, set, zone, servers, trust"),
     "board": Command("board", "check the board: controllers, buses, supply, sensors"),
     "bridge": Command("bridge", "join standard input and output to the control socket (what -H runs)"),
     "completion": Command("completion", "print the completion script for a shell"),
