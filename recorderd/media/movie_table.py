@@ -17,7 +17,8 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
+from operator import add
 
 from recorderd.media.boxes import box, dinf, full_box, hdlr, i64, mdhd, tkhd, u32, u64
 from recorderd.media.errors import MediaError
@@ -74,6 +75,7 @@ class TrackColumns:
         self.first_dts = 0
         self.last_dts = 0
         self._last_duration = 0
+        self._shown_until = 0  # the latest end of a sample shown
         self._sizes = array("I")
         self._durations = RunLengths()  # all but the last sample's
         self._composition = RunLengths()
@@ -113,6 +115,9 @@ class TrackColumns:
         self._sizes.extend(sizes)
         self.last_dts = dts + sum(durations[:-1])
         self._last_duration = durations[-1]
+        # A file that ends inside a group of reordered pictures shows its last one later than their durations add up to.
+        times = accumulate(durations[:-1], initial=dts)
+        self._shown_until = max(self._shown_until, max(map(add, times, composition)) + durations[-1])
         self._chunk_offsets.append(offset)
         self._chunks.add(len(sizes) << 8 | entry)
 
@@ -122,7 +127,7 @@ class TrackColumns:
 
     def end_tick(self) -> int:
         """Of the last sample shown, on the movie's axis."""
-        return self.first_dts + self._composition.values[0] + self.duration()
+        return self._shown_until
 
     def presented(self) -> int:
         """From the start of the movie to the end of the track, in the movie's timescale."""
@@ -148,7 +153,7 @@ class TrackColumns:
         edits = []
         if start > 0:
             edits.append(u64(start) + i64(-1) + u32(0x10000))
-        shown = self.duration() * MOVIE_TIMESCALE // self.clock_rate
+        shown = (self._shown_until - self.first_dts - shift) * MOVIE_TIMESCALE // self.clock_rate
         edits.append(u64(shown) + i64(shift) + u32(0x10000))
         return box(b"edts", full_box(b"elst", 1, 0, u32(len(edits)), *edits))
 
@@ -190,6 +195,7 @@ class TrackColumns:
         self._durations, self._composition = durations, composition
         self.clock_rate //= scale
         self.first_dts //= scale
+        self._shown_until = -(-self._shown_until // scale)
         self._last_duration = durations.values[-1]
         self.last_dts = self.first_dts + dts // scale - self._last_duration
 

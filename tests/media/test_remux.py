@@ -149,6 +149,19 @@ def test_a_cut_at_each_key_frame_decodes_without_error(name: str, tmp_path: Path
 
 
 @judges.needs_ffmpeg
+@pytest.mark.parametrize("count", range(26, 34))
+def test_a_file_that_ends_inside_a_group_of_reordered_pictures(count: int, tmp_path: Path) -> None:
+    """The live edge: what was decoded before its turn is shown too."""
+    clip = clips.video(Codec.H265, bframes=4, pyramid=True)
+    forms, units = stored.recorded(clip)
+    path = tmp_path / "export.mp4"
+    path.write_bytes(stored.export(forms, stored.store(forms, units[:count])))
+    assert judges.ffmpeg_decode(path) == count
+    assert not [packet for packet in judges.ffprobe(path)[0].packets if "D" in packet["flags"]]
+    assert len(judges.pyav_decode(path)) == count
+
+
+@judges.needs_ffmpeg
 def test_what_is_missing_in_the_middle_costs_no_more_than_its_gop(tmp_path: Path) -> None:
     clip = clips.video(Codec.H264, bframes=2, open_gop=True)
     forms, units = stored.recorded(clip)
