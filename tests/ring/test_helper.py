@@ -9,6 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -189,7 +190,9 @@ class TestOnALoopDevice:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "helper"
+    folder = Path(tempfile.mkdtemp(prefix="recorderd-helper-", dir="/tmp"))  # one that another user can enter
+    folder.chmod(0o755)
+    path = folder / "helper"
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen()
@@ -198,6 +201,7 @@ def served(tmp_path: Path) -> Iterator[Path]:
     yield path
     thread.join()
     listening.close()
+    shutil.rmtree(folder)
 
 
 def test_the_client_asks_and_hears_refusals(served: Path) -> None:
@@ -222,11 +226,8 @@ def test_an_absent_helper_is_said_in_words(tmp_path: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_another_user_gets_nothing(served: Path, tmp_path: Path) -> None:
+def test_another_user_gets_nothing(served: Path) -> None:
     nobody = pwd.getpwnam("nobody")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == "root" and str(folder).startswith("/tmp/pytest"):
-            folder.chmod(0o755)
     served.chmod(0o666)
     script = (
         "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
