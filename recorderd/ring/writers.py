@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Anchor, DurableSink, FragmentBody, StoreUnavailable, WriterSpec
 from recorderd.ring.open_slot import Pending, WriterKey, writer_key
+
+_I64: Final = 1 << 63
 
 
 class QueueBound:
@@ -24,6 +26,17 @@ class QueueBound:
 
 class Refusal(Protocol):
     def __call__(self, size: int) -> StoreUnavailable | None: ...
+
+
+def _check_anchor(anchor: Anchor) -> None:
+    """What the record's fields can hold; a fragment that could not be written would stop every commit."""
+    report = anchor.report
+    if not (0 <= anchor.boottime_ns < _I64 and abs(anchor.media_time) < _I64 and 0 <= anchor.session < 1 << 32):
+        raise ValueError(f"anchor out of range: {anchor}")
+    if report is not None and not (
+        0 <= report.ntp < 1 << 64 and abs(report.rtp) < _I64 and 0 <= report.arrival_ns < _I64
+    ):
+        raise ValueError(f"sender report out of range: {report}")
 
 
 class RingWriter:
@@ -63,6 +76,10 @@ class RingWriter:
             raise ValueError("every track of a fragment needs an anchor")
         if any(not 0 <= part.track < len(self._spec.tracks) for part in fragment.runs):
             raise ValueError("fragment of a track the writer does not have")
+        if not 0 <= arrived_from_ns <= arrived_to_ns < _I64 or not 0 <= run < _I64:
+            raise ValueError(f"arrived from {arrived_from_ns} to {arrived_to_ns} ns, run {run}")
+        for anchor in anchors:
+            _check_anchor(anchor)
         refused = self._refusal(fragment.size)
         if refused is not None:
             raise refused
