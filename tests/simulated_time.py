@@ -7,7 +7,9 @@ still while a descriptor is readable.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -17,18 +19,22 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits for a timer: tells the loop how far it would have slept instead."""
+    """Never waits for a timer: moves the loop's time just past the next one instead.
+
+    Past it, however times were rounded: a timer that fires early would find its moment still to come and wait for no time, for ever.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.elapsed = 0.0
+        self.next_timer: Callable[[], float | None] = lambda: None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return super().select(None)
         ready = super().select(0)
-        if not ready and timeout > 0:
-            self.elapsed += timeout
+        if not ready and (due := self.next_timer()) is not None:
+            self.elapsed = max(self.elapsed, math.nextafter(due, math.inf))
         return ready
 
 
@@ -36,9 +42,21 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self._jumping.next_timer = self._next_timer
+        self._clock_resolution = 0.0  # how early a timer may fire
 
     def time(self) -> float:
         return self._jumping.elapsed
+
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
+        """Here and now: a thread that looks a name up would be overtaken by simulated time."""
+        return socket.getaddrinfo(host, port, **hints)
+
+    def _next_timer(self) -> float | None:
+        """When the next timer is due, if there is nothing to do before; asyncio has no public way to ask."""
+        if self._ready or self._stopping or not self._scheduled:  # type: ignore[attr-defined]
+            return None
+        return float(self._scheduled[0].when())  # type: ignore[attr-defined]
 
 
 class FakeClock:

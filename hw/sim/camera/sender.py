@@ -71,8 +71,8 @@ class Sender:
         self._chunks: deque[tuple[memoryview, int, int | None]] = deque()
         self._chunk_at = 0.0
         self._held: tuple[bytes, int] | None = None  # a packet that the reordering fault keeps for after its successor
-        self._waits_for_key = False
-        self.dropped_units = 0  # the client did not keep up
+        self._waits_for_key = False  # after a stall an encoder starts anew
+        self._has_video = any(state.media.kind == "video" for state in tracks.values())
 
     def start(self) -> None:
         if self._playback is None:
@@ -132,8 +132,8 @@ class Sender:
         if faults.stall or faults.no_media:
             self._waits_for_key = True
             return
-        if self._waits_for_key and state.media.kind == "video":
-            if not unit.key:
+        if self._waits_for_key and self._has_video:
+            if state.media.kind != "video" or not unit.key:
                 return
             self._waits_for_key = False
         state.drift(faults.drift_ppm.get(state.media.kind, 0.0), ticks)

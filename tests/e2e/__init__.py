@@ -1,0 +1,1 @@
+"""From camera to durable media and back, with everything in between real."""
