@@ -23,6 +23,8 @@ log = logging.getLogger("power")
 _S = 1_000_000_000
 _REOPEN_S = 5.0
 _FAST_POLL_S = 0.25  # while a port is starting or was just switched
+_EARLY = 0.95  # of the board's period, so that a reading is replaced before it is older than that
+_SHORTEST_PAUSE_S = 0.02  # a slow bus is not kept busy without end
 _SETTLING_NS = 5 * _S
 
 
@@ -66,10 +68,12 @@ class WatchedController:
                 self._failed(str(error))
                 await self._clock.sleep(_REOPEN_S)
                 continue
-            settling = self._clock.boottime_ns() < self._settling_ns
+            now_ns = self._clock.boottime_ns()
+            period_s = _FAST_POLL_S if now_ns < self._settling_ns else self.placed.pse.poll_ms / 1_000 * _EARLY
+            pause_s = max(_SHORTEST_PAUSE_S, period_s - (now_ns - self.read_ns) / _S)
             self._soon.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_FAST_POLL_S if settling else self.placed.pse.poll_ms / 1_000):
+                async with asyncio.timeout(pause_s):
                     await self._soon.wait()
 
     async def _open(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
 from recorderd.model.job import JobConfiguration, JobMode, JobSource, JobTrack, RecordingJob
+from recorderd.model.media_ram import MediaRam
 from recorderd.model.objects import Draft, Objects, apply
 from recorderd.model.ports import Event, StreamSession, StreamSink
 from recorderd.model.receiver import Receiver, ReceiverConfiguration
@@ -35,6 +36,7 @@ from recorderd.ring.ring import Ring
 
 SLOT_BYTES = 8 << 20
 SLOTS = 256
+MEDIA_RAM_BYTES = 512 << 20
 TRACKS = [("VIDEO001", TrackType.VIDEO), ("AUDIO001", TrackType.AUDIO)]
 
 
@@ -92,7 +94,7 @@ async def record(folder: Path, urls: Sequence[str]) -> None:
     await format_ring(device, calls, formatted_ns=clock.realtime_ns(), slot_bytes=SLOT_BYTES, slots=SLOTS)
     device.release()
     ring = await Ring.open(folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.uuid4())
-    ingest = Ingest(clock=clock)
+    ingest = Ingest(clock=clock, media_ram=MediaRam(MEDIA_RAM_BYTES))
     draft = objects_for(urls)
     objects = Objects()
     engine = Engine(
