@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +26,14 @@ from recorderd.ring.formatting import format_ring
 
 ROOT = Path(__file__).parents[1]
 SLOT_BYTES = 8 << 20
+
+
+def until(condition: Callable[[], bool], limit_s: float = 40.0) -> None:
+    """Waits for what another process is about to do."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "did not come true"
+        time.sleep(0.05)
 
 
 class Recorder:

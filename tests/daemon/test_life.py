@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.recorder import ROOT, Recorder
+from tests.recorder import ROOT, Recorder, until
 
 
 def _recorderd(*words: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +54,7 @@ def test_check_config_says_what_follows_and_starts_nothing(tmp_path: Path) -> No
 def test_without_a_disk_it_answers_says_so_and_ends_in_order(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     with recorder:
-        _until(lambda: recorder.status().disk.state == "missing")
+        until(lambda: recorder.status().disk.state == "missing")
         assert recorder.status().verdict.startswith("NOT RECORDING: ")
         done = recorder.ctl("status")
         assert done.returncode == 1
@@ -67,9 +65,9 @@ def test_without_a_disk_it_answers_says_so_and_ends_in_order(tmp_path: Path) -> 
 
 def test_a_disk_that_appears_is_used_without_a_restart(tmp_path: Path) -> None:
     with Recorder(tmp_path) as recorder:
-        _until(lambda: recorder.status().disk.state == "missing")
+        until(lambda: recorder.status().disk.state == "missing")
         recorder.format(4)
-        _until(lambda: recorder.status().disk.state == "recording")
+        until(lambda: recorder.status().disk.state == "recording")
         assert recorder.status().verdict == "RECORDING 0/0"
 
 
@@ -87,11 +85,4 @@ def test_the_socket_of_a_killed_daemon_is_taken_over(tmp_path: Path) -> None:
     recorder.kill()
     assert recorder.socket.exists()
     with recorder:
-        _until(lambda: recorder.status().disk.state == "recording")
-
-
-def _until(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "did not come true"
-        time.sleep(0.1)
+        until(lambda: recorder.status().disk.state == "recording")
