@@ -81,6 +81,7 @@ class Engine:
             camera_lost=camera_lost,
         )
         sources.sink = self.recorder
+        sources.changed = self.publisher.receiver_changed
 
     # --- objects -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import StreamSession
 from recorderd.model.receiver import ReceiverState
 from recorderd.model.stream import MediaKind, SenderReport, TrackFormat
-from recorderd.recording.arrival import ArrivalEstimate
+from recorderd.rtsp.arrival import ArrivalEstimate
 
 
 @dataclass(slots=True)
@@ -54,9 +54,10 @@ class Stream:
         self.detail = detail
 
     def anchor_time(self, stream_track: int, pts: int, arrival_ns: int) -> int:
+        """Boot time of a media time by the minimum-delay estimate; never later than the unit's own arrival."""
         if stream_track >= len(self.estimates):
             return arrival_ns
-        return self.estimates[stream_track].boottime_ns(pts, arrival_ns)
+        return min(arrival_ns, self.estimates[stream_track].arrival_ns(pts))
 
     def is_metadata(self, stream_track: int) -> bool:
         return self.formats[stream_track].kind is MediaKind.METADATA

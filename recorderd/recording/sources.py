@@ -31,6 +31,7 @@ class Sources:
         self._devices = cast("dict[str, Device]", objects.tables["device"])
         self._source = source
         self.sink: StreamSink | None = None  # set once, before the first `update`
+        self.changed: Callable[[uuid.UUID], None] = lambda _: None  # a stream is asked for, or no longer
         self._clock = clock
         self._password = password
         self._demand = demand
@@ -87,6 +88,7 @@ class Sources:
                     stream.requested_ns = self._clock.boottime_ns()
                 assert self.sink is not None
                 self._source.start(request, self.sink)
+            self.changed(receiver.id)
 
     def _wanted(self, receiver: Receiver, device: Device | None) -> StreamRequest | None:
         configuration = receiver.configuration
