@@ -40,7 +40,12 @@ class MediaFace:
         tracks = self._tracks(recording, call.tracks)
         with self._refusals(f"between {call.start} and {call.stop}"):
             running = await self._exports.export(
-                recording=recording, tracks=tracks, start_ns=start_ns, stop_ns=stop_ns, audio=call.audio
+                recording=recording,
+                tracks=tracks,
+                start_ns=start_ns,
+                stop_ns=stop_ns,
+                audio=call.audio,
+                fragmented=call.fragmented,
             )
         return Upgrade(_reply(running), running)
 

@@ -83,6 +83,7 @@ def run_export(arguments: argparse.Namespace, session: Session) -> int:
             stop=to_rfc3339(to_ns(stop)),
             tracks=tuple(arguments.track),
             audio=arguments.audio,
+            fragmented=arguments.output == "-",
         ),
     )
     zone = now.tzinfo or datetime.UTC

@@ -24,6 +24,7 @@ class ExportCall(Message, frozen=True):
     stop: str
     tracks: tuple[str, ...] = ()
     audio: Audio = "copy"
+    fragmented: bool = False
 
 
 class ExportReply(Message, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,7 @@ from hw.sim.camera.sound import SoundSettings
 from recorderd.media.nal import split_lengths
 from tests.media import judges
 from tests.peers.gst_camera import gst_camera, needs_gst_camera
-from tests.recorder import Recorder
+from tests.recorder import ROOT, Recorder
 
 pytestmark = [pytest.mark.host, needs_gst_camera, judges.needs_ffmpeg]
 
@@ -82,11 +84,37 @@ def test_gstreamers_camera_comes_out_as_it_went_in(
                 "aac" if options or sound.codec == "aac" else f"pcm_{sound.codec[3]}law".replace("u", "mu")
             )
             assert audio.duration_s == pytest.approx(video.duration_s, abs=0.6)
+        assert play_from_a_pipe(recorder) >= len(found)
         picture = tmp_path / "door.jpg"
         assert recorder.ctl("snapshot", "door", "-o", str(picture), "--width", "200").returncode == 0
         with av.open(str(picture)) as container:
             frame = next(container.decode(video=0))
             assert (frame.width, frame.height) == (200, 112)
+
+
+def play_from_a_pipe(recorder: Recorder) -> int:
+    """Exports to standard output and into ffmpeg, which cannot seek there; returns the pictures it decoded."""
+    command = [sys.executable, "-m", "recorderd.ctl.main", "--socket", str(recorder.socket), "export", "door"]
+    command += ["--from=-60s", "--to", "now", "-o", "-"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as export:
+        player = [
+            "ffmpeg",
+            "-v",
+            "warning",
+            "-i",
+            "-",
+            "-map",
+            "0:v",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "framemd5",
+            "-",
+        ]
+        played = subprocess.run(player, stdin=export.stdout, capture_output=True, timeout=60, check=False)
+        assert export.wait(20) == 0
+    assert (played.returncode, played.stderr) == (0, b"")
+    return len([line for line in played.stdout.splitlines() if not line.startswith(b"#")])
 
 
 def test_kill_and_restart_leave_a_gap_of_its_length(tmp_path: Path) -> None:
