@@ -127,7 +127,7 @@ def _place(store: Store, writers: Sequence[RingWriter], closing: Sequence[OpenSl
     store.starving = 0
     for writer in writers:
         while writer.queue and budget > 0:
-            slot = store.open.get(writer.key) or store.take_slot(writer.key, writer.spec)
+            slot = store.open.get(writer.key) or store.take_slot(writer.key, writer.spec, writer.head)
             if slot is None:
                 store.starving += 1
                 break
@@ -328,9 +328,12 @@ async def _make_durable(store: Store, tick: _Tick, items: Sequence[Item]) -> Non
 async def _flush(store: Store, *, virgin: bool) -> None:
     io = store.io
     if virgin or store.need_syncfs:
-        store.need_syncfs = True
-        await io.calls.run(io.device.syncfs)
-        store.need_syncfs = False
+        store.need_syncfs = False  # what is written while this runs asks for the next one
+        try:
+            await io.calls.run(io.device.syncfs)
+        except BaseException:
+            store.need_syncfs = True
+            raise
         store.statistics.syncfs += 1
     else:
         await io.calls.run(io.device.datasync, store.journal.handle)
@@ -408,7 +411,7 @@ async def _settle(store: Store, tick: _Tick, began_ns: int) -> None:
         if batch.full:
             store.consumption.slot_was_full(slot.key, slot.end - slot.data_offset)
     for writer, pendings in done.values():
-        writer.settle(pendings)
+        writer.settle(pendings, now_ns)
         tick.settled.append((writer, pendings))
     took_ns = now_ns - began_ns
     statistics.commits += 1

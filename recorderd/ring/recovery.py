@@ -89,6 +89,7 @@ async def open_store(
     boot_id: uuid.UUID,
     head: HeadBuilder,
     expected_disk: uuid.UUID | None = None,
+    at_least: int = 0,
 ) -> Store:
     """Raises NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, OSError. Nothing is written before everything was read."""
     buffers = BufferPool()
@@ -97,6 +98,10 @@ async def open_store(
         raise NotARing(f"this is ring {identity.disk_id}, expected {expected_disk}")
     checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes)
     valid, faults = await checkpoints.load()
+    if valid and checkpoints.sequence < at_least:
+        raise NotARing(
+            f"this is an older copy of ring {identity.disk_id} (checkpoint {checkpoints.sequence}, was at {at_least})"
+        )
     handle = await calls.run(device.open, JOURNAL, writable=True, size=identity.journal_blocks * BLOCK)
     try:
         journal = Journal(device, calls, buffers, handle, identity.disk_id, identity.journal_blocks)

@@ -28,7 +28,7 @@ from recorderd.ring.disk_threads import DiskCalls, DiskThreads
 from recorderd.ring.layout import SlotState, UnknownFeature
 from recorderd.ring.reading import SlotReader, read_slot
 from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_store
-from recorderd.ring.scan import scan_open_slot
+from recorderd.ring.scan import close_unreadable, scan_open_slot
 from recorderd.ring.store import DiskFailed, HeadBuilder, Statistics, Store
 from recorderd.ring.writers import QueueBound, RingWriter
 
@@ -85,6 +85,7 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         expected_disk: uuid.UUID | None = None,
+        at_least: int = 0,
         name: str = "ring",
     ) -> None:
         self.ledger = ledger
@@ -95,6 +96,7 @@ class Ring:
         self._head = head
         self._retry_s = retry_s
         self._expected_disk = expected_disk
+        self._at_least = at_least
         self._name = name
         self._store: Store | None = None
         self._last_store: Store | None = None  # of a disk that failed: its state in RAM is the newest there is
@@ -124,10 +126,12 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         expected_disk: uuid.UUID | None = None,
+        at_least: int = 0,
     ) -> Ring:
         """The ring in `folder`, not mounted yet: `run` does that.
 
-        `expected_disk` refuses any other ring. `durability` as in `FileDevice`.
+        `expected_disk` refuses any other ring; `at_least` (a `newest_checkpoint` seen earlier) refuses an older copy of it.
+        `durability` as in `FileDevice`.
         """
         return cls(
             open_device=lambda: FileDevice(folder, durability=durability),
@@ -138,6 +142,7 @@ class Ring:
             queue_bytes=queue_bytes,
             retry_s=retry_s,
             expected_disk=expected_disk,
+            at_least=at_least,
             name=str(folder),
         )
 
@@ -153,6 +158,7 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         expected_disk: uuid.UUID | None = None,
+        at_least: int = 0,
     ) -> Ring:
         """`at`, mounted. Never fails for the disk: without one, or with an unreadable one, the ring is degraded and says why."""
         ring = cls.at(
@@ -164,6 +170,7 @@ class Ring:
             queue_bytes=queue_bytes,
             retry_s=retry_s,
             expected_disk=expected_disk,
+            at_least=at_least,
         )
         await ring.mount()
         return ring
@@ -171,10 +178,18 @@ class Ring:
     # --- ports.MediaStore ---------------------------------------------------------------------------------
 
     def open_writer(self, spec: WriterSpec, sink: DurableSink) -> RingWriter:
-        """Raises StoreUnavailable when the ring was never mounted, ValueError for a deleted recording or track."""
+        """Raises StoreUnavailable when the ring was never mounted, ValueError for a deleted recording or track or a format that no slot
+        can hold."""
         self._need_state()
         self.ledger.writer_opened(spec)
-        writer = RingWriter(spec, sink, bound=self._bound, refusal=self._refusal, urge=self._urge.set)
+        writer = RingWriter(
+            spec,
+            sink,
+            head=self._head(spec),
+            bound=self._bound,
+            refusal=self._refusal,
+            urge=self._urge.set,
+        )
         self._writers.append(writer)
         return writer
 
@@ -258,6 +273,16 @@ class Ring:
                     raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
                 await self._wait(committed, 0.5)
 
+    def writers(self) -> Sequence[RingWriter]:
+        """The open ones, with what each has queued and what a power cut would have cost it at worst."""
+        return tuple(self._writers)
+
+    @property
+    def newest_checkpoint(self) -> int:
+        """Grows as long as this ring is used. Kept elsewhere, it tells a copy of the disk from the disk (`at_least` of `open`)."""
+        store = self._store or self._last_store
+        return store.checkpoints.sequence if store is not None else 0
+
     @property
     def store(self) -> Store | None:
         """The mounted store, for readers, fsck and lists; None while there is no usable disk."""
@@ -280,6 +305,7 @@ class Ring:
                     boot_id=self._boot_id,
                     head=self._head,
                     expected_disk=self._expected_disk,
+                    at_least=self._at_least,
                 )
             else:
                 store = await reopen_store(self._last_store, device, calls)
@@ -428,8 +454,9 @@ class Ring:
             try:
                 await scan_open_slot(store, slot)
             except (OSError, UnsafeFile) as error:
-                log.error("%s: slot %d cannot be read: %s", self._name, slot, error)
+                log.error("%s: slot %d cannot be read, it keeps what the journal says: %s", self._name, slot, error)
                 store.statistics.write_errors += 1
+                close_unreadable(store, slot)
             self._urge.set()
 
     async def scan_now(self) -> None:

@@ -12,6 +12,7 @@ from recorderd.ring.files import read_bytes, slot_path
 from recorderd.ring.layout import (
     BLOCK,
     MIN_DATA_OFFSET,
+    Bad,
     Close,
     CorruptStructure,
     DiskIdentity,
@@ -204,6 +205,21 @@ async def scan_open_slot(store: Store, slot: int) -> None:
     order = int(store.table.rows["order"][slot]) or store.table.next_order
     flags = int(store.table.flags(slot))
     store.correct(Durable(ref, count, walk.end, end_ns), Close(ref, order, count, walk.end, tail_bytes, flags, end_ns))
+    store.ledger.slot_closed(ref, order)
+
+
+def close_unreadable(store: Store, slot: int) -> None:
+    """A slot that cannot be scanned is closed as the journal has it, and not used again."""
+    ref = store.table.ref(slot)
+    row = store.table.rows[slot]
+    fragments, length, end_ns = int(row["fragments"]), int(row["length"]), int(row["end_ns"])
+    store.unscanned.pop(slot, None)
+    if fragments == 0:
+        store.correct(Bad(ref))
+        return
+    order = int(row["order"]) or store.table.next_order
+    flags = int(store.table.flags(slot) | RowFlag.RETIRED)
+    store.correct(Close(ref, order, fragments, length, 0, flags, end_ns))
     store.ledger.slot_closed(ref, order)
 
 

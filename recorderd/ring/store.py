@@ -38,7 +38,7 @@ from recorderd.ring.slot_writing import Io
 from recorderd.ring.table import SlotTable
 
 _FORECAST_EVERY_NS: Final = 5_000_000_000
-HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]
+HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]  # ftyp and moov of a writer's slots
 
 
 class DiskFailed(Exception):
@@ -130,12 +130,12 @@ class Store:
 
     # --- slots ---
 
-    def take_slot(self, key: WriterKey, spec: WriterSpec) -> OpenSlot | None:
+    def take_slot(self, key: WriterKey, spec: WriterSpec, head: tuple[bytes, bytes]) -> OpenSlot | None:
         """A durably reserved slot for this writer, or None when there is none right now (I3)."""
         if not self.pool:
             return None
         ref = self.pool.popleft()
-        ftyp, moov = self.head(spec)
+        ftyp, moov = head
         slot = OpenSlot(
             ref=ref,
             key=key,

@@ -43,14 +43,24 @@ class RingWriter:
     """`ports.Writer`. Fragments stay in `queue` (or in a commit) until they are durable."""
 
     def __init__(
-        self, spec: WriterSpec, sink: DurableSink, *, bound: QueueBound, refusal: Refusal, urge: Callable[[], None]
+        self,
+        spec: WriterSpec,
+        sink: DurableSink,
+        *,
+        head: tuple[bytes, bytes],
+        bound: QueueBound,
+        refusal: Refusal,
+        urge: Callable[[], None],
     ) -> None:
         self._spec = spec
+        self.head = head  # ftyp and moov of its slots
         self.sink = sink
         self.key: WriterKey = writer_key(spec)
         self.queue: deque[Pending] = deque()
         self.closed = False
         self.appended_bytes = 0
+        self.worst_delay_ns = 0  # from a fragment's first arrival to its durability: what a power cut would have cost
+        self.durable_through_ns = 0
         self._bound = bound
         self._refusal = refusal
         self._urge = urge
@@ -95,11 +105,13 @@ class RingWriter:
 
     # --- for commits ---
 
-    def settle(self, done: Sequence[Pending]) -> None:
+    def settle(self, done: Sequence[Pending], now_ns: int) -> None:
         """These fragments are durable."""
+        self.worst_delay_ns = max(self.worst_delay_ns, now_ns - min(pending.from_ns for pending in done))
+        self.durable_through_ns = max(pending.to_ns for pending in done)
         for pending in done:
             self._bound.bytes -= pending.body.size
-        self.sink.durable(self, max(pending.to_ns for pending in done), len(done))
+        self.sink.durable(self, self.durable_through_ns, len(done))
 
     def give_up(self, pending: Pending, cause: GapCause) -> None:
         """This fragment cannot be stored."""

@@ -493,3 +493,63 @@ def test_abandoned_threads_answer_nobody() -> None:
         gate.set()
 
     asyncio.run(main())
+
+
+def test_a_slot_that_cannot_be_read_after_a_crash_does_not_hold_up_the_others() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, faults, ring, ledger, one = await started(clock)
+        assert ring.store is not None
+        two = feed(ring, clock, 2)
+        two.append(100, 4_000)
+        await ring.tick()
+        await ring.tick()
+        (first, *_) = ring.store.live
+        faults.fail("read", path=slot_path(first.slot))
+        again = ring_on(disk, clock, ListLedger())
+        assert await again.mount()
+        await again.scan_now()
+        await again.tick()
+        assert again.status().unscanned_slots == 0
+        assert again.store is not None
+        assert RowFlag.RETIRED in again.store.table.flags(first.slot)
+        faults.clear()
+        assert await serials(again) == [0, 1, 2, 100]
+
+    run_simulated(main)
+
+
+def test_an_older_copy_of_the_disk_is_refused() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, faults, ring, ledger, one = await started(clock)
+        copy = SimDisk({path: file.copy() for path, file in disk.files.items()})
+        for i in range(3, 80):
+            one.append(i, 9_000)
+            await ring.tick()
+            assert ring.store is not None
+            await ring.store.write_checkpoint()
+        await ring.close()
+        again = ring_on(disk, clock, ListLedger())
+        assert await again.mount()
+        seen = again.newest_checkpoint
+        stale = ring_on(copy, clock, ListLedger())
+        stale._at_least = seen
+        assert not await stale.mount()
+        assert stale.cause is GapCause.DISK_MISSING
+        assert "older copy" in stale.status().detail
+
+    run_simulated(main)
+
+
+def test_a_format_that_no_slot_can_hold_is_refused_when_the_writer_opens() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, faults, ring, ledger, one = await started(clock)
+
+        def refuse(_: object) -> tuple[bytes, bytes]:
+            raise ValueError("no such codec")
+
+        ring._head = refuse
+        with pytest.raises(ValueError, match="no such codec"):
+            feed(ring, clock, 5)
+        await ring.tick()
+
+    run_simulated(main)
