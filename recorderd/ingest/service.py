@@ -160,14 +160,16 @@ class Ingest:
 def _health(device: uuid.UUID, streams: list[Stream]) -> CameraHealth:
     """One device is as well as the best of its streams: the rescue must not cycle a camera that still delivers one."""
     statuses = [stream.current_status() for stream in streams]
-    best = max(statuses, key=lambda status: status.last_byte_ns)
+    best = max(statuses, key=lambda status: (status.last_media_ns, status.last_byte_ns))
     streaming = any(status.cause is None for status in statuses)
     silence = None if streaming else best.cause or GapCause.UNKNOWN
     return CameraHealth(
         device=device,
         name=streams[0].request.name,
         address=best.peer or streams[0].host,
-        last_byte_ns=best.last_byte_ns,
+        last_byte_ns=max(status.last_byte_ns for status in statuses),
+        last_media_ns=best.last_media_ns,
+        ended=best.ended,
         streaming=streaming,
         silence=silence,
         fresh_sessions_without_media=min(status.fresh_sessions_without_media for status in statuses),

@@ -65,6 +65,7 @@ class StreamStatus:
     last_media_ns: int = 0
     sessions: int = 0
     fresh_sessions_without_media: int = 0
+    ended: GapCause | None = None  # how the last session that had media ended; None while one has
     peer: str = ""
     remarks: tuple[str, ...] = ()
 
@@ -122,6 +123,7 @@ class Stream:
         now = replace(status, last_byte_ns=watch.last_byte_ns)
         if watch.had_media:
             now.last_media_ns = watch.last_media_ns
+            now.ended = None
             now.fresh_sessions_without_media = 0
         if status.state is StreamState.STREAMING and (watch.quiet or not watch.had_media):
             now.state = StreamState.QUIET
@@ -293,6 +295,7 @@ class Stream:
         self.status.last_byte_ns = session.watch.last_byte_ns
         if session.watch.had_media:
             self.status.last_media_ns = session.watch.last_media_ns
+            self.status.ended = outcome.cause
 
     async def _reach(self, session: Session, peer: tuple[str, int]) -> None:
         """Each time media has stopped: does the camera still answer TCP?"""

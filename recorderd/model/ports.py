@@ -371,6 +371,10 @@ class CameraHealth:
     streaming: bool
     silence: GapCause | None  # set while not streaming
     fresh_sessions_without_media: int = 0
+    last_media_ns: int = (
+        0  # CLOCK_BOOTTIME; 0: never. Answers to requests are bytes too, and say nothing about pictures
+    )
+    ended: GapCause | None = None  # how the last session that had media ended; None while one has
 
 
 class HealthSource(Protocol):

@@ -2,7 +2,7 @@
 
 `rescue_step` is called about once a second with what is known of every camera. It reads no clock, opens no socket and switches nothing.
 
-A silence begins at the last byte. What kind it is decides how long it may last (`Patience`):
+A silence begins at the last byte of media. What kind it is decides how long it may last (`Patience`):
 
 | the camera | its port is cycled after |
 |---|---|
@@ -88,7 +88,9 @@ class Sight:
 
     device: uuid.UUID
     name: str
-    last_byte_ns: int  # 0: none since the recorder started
+    streaming: bool  # media comes at the stream's own pace
+    last_media_ns: int  # 0: none since the recorder started
+    ended: GapCause | None = None  # how the last session with media ended
     silence: GapCause | None = None
     fresh_sessions_without_media: int = 0
     port: str = ""  # empty: not known
@@ -199,8 +201,8 @@ def rescue_step(
 
 def _look(silence: Silence, sight: Sight, now_ns: int, patience: Patience) -> _Case:
     """Begins, continues or ends the silence."""
-    last = sight.last_byte_ns or silence.first_seen_ns
-    if sight.last_byte_ns and now_ns - last < patience.silent_s * _S:
+    last = sight.last_media_ns or silence.first_seen_ns
+    if sight.streaming:
         good = silence.good_since_ns or now_ns
         kept = Silence(silence.first_seen_ns, good_since_ns=good)
         if silence.tries and now_ns - good < patience.good_s * _S:
@@ -225,8 +227,9 @@ def _note_signs(silence: Silence, sight: Sight, patience: Patience) -> Silence:
         return silence
     cycled = silence.since_ns > silence.fell_ns
     sign = ""
-    if sight.silence in ENDED_IN_ORDER and not cycled:
-        sign = f"the session ended with {sight.silence.name}"
+    orderly = sight.ended if sight.ended in ENDED_IN_ORDER else sight.silence
+    if orderly in ENDED_IN_ORDER and not cycled:
+        sign = f"the session ended with {orderly.name}"
     elif sight.link_changed_ns >= silence.since_ns - patience.flap_s * _S and sight.link_changed_ns and not cycled:
         sign = "its link flapped"
     return replace(silence, orderly=sign) if sign else silence
@@ -242,7 +245,7 @@ def _group(cases: Sequence[_Case], now_ns: int, patience: Patience) -> list[Alar
         for other in silent[index + 1 :]:
             if other.silence.fell_ns - case.silence.fell_ns > patience.together_s * _S:
                 break
-            if case.sight.last_byte_ns and other.sight.last_byte_ns and not _same_place(case, other):
+            if case.sight.last_media_ns and other.sight.last_media_ns and not _same_place(case, other):
                 members |= {id(case), id(other)}
     for case in silent:
         if id(case) in members:
@@ -288,7 +291,7 @@ def _judge(case: _Case, patience: Patience) -> tuple[Kind, int]:
         return Kind.REFUSES, 0
     if silence.orderly:
         return Kind.ORDERLY, silence.since_ns + round(patience.grace_s * _S)
-    if not sight.last_byte_ns and not silence.tries:
+    if not sight.last_media_ns and not silence.tries:
         return Kind.NEVER_SEEN, silence.since_ns + round(patience.grace_s * _S)
     answers = silence.probed_ns > silence.since_ns and silence.failed_probes == 0
     if answers and sight.fresh_sessions_without_media >= 2:

@@ -102,7 +102,9 @@ class RescueService:
         return Sight(
             device=health.device,
             name=health.name,
-            last_byte_ns=health.last_byte_ns,
+            streaming=health.streaming,
+            last_media_ns=health.last_media_ns,
+            ended=health.ended,
             silence=health.silence,
             fresh_sessions_without_media=health.fresh_sessions_without_media,
             port=port,

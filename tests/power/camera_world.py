@@ -95,7 +95,8 @@ class Camera:
         return Sight(
             device=self.device,
             name=self.name,
-            last_byte_ns=round(last * _S),
+            streaming=self.mood is Mood.WELL,
+            last_media_ns=round(last * _S),
             silence=cause,
             fresh_sessions_without_media=fresh,
             port=self.port,

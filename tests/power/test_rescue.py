@@ -222,7 +222,7 @@ def test_never_seen_since_the_start_waits_for_the_grace() -> None:
     camera.falls(Mood.DEAD, START)
     memory: dict = {}
     for second in range(700):
-        sight = replace(camera.sight(START + second), last_byte_ns=0)
+        sight = replace(camera.sight(START + second), last_media_ns=0)
         result = rescue_step(memory, [sight], round((START + second) * _S))
         memory = dict(result.memory)
         if result.cycles:

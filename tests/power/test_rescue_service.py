@@ -46,7 +46,8 @@ class Cameras:
                     device=device,
                     name=f"camera-{label}",
                     address=f"192.0.2.{label}",
-                    last_byte_ns=self.last.get(label, 0),
+                    last_byte_ns=now,  # answers to keep-alives are bytes too
+                    last_media_ns=self.last.get(label, 0),
                     streaming=streaming,
                     silence=None if streaming else GapCause.CAMERA_SILENT,
                 )
