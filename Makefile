@@ -45,6 +45,10 @@ PREFIX  ?= /usr
 
 install:  ## units, users and configuration below DESTDIR (the Python packages come by pip or a distribution's package)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/*.service systemd/*.socket $(wildcard systemd/*.timer)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/recorderd systemd/recorderd-network-guard systemd/recorderd-dhcp-event \
+		systemd/recorderd-resolv systemd/recorderd-clock
+	install -D -m 644 config/polkit/50-recorderd.rules $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/50-recorderd.rules
+	install -D -m 644 config/recorderd-network.conf $(DESTDIR)$(PREFIX)/share/recorderd/recorderd-network.conf
 	install -D -m 644 systemd/recorderd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/recorderd.conf
 	install -D -m 644 systemd/recorderd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/recorderd.conf
 	install -D -m 644 config/recorderd.toml $(DESTDIR)/etc/recorderd/recorderd.toml

@@ -30,7 +30,6 @@ class ProcessUnits:
             "/run/recorderd-chrony": folder / "run-chrony",
             "/run/recorderd": folder / "run",
             "/usr/lib/recorderd": SYSTEMD,
-            "${CREDENTIALS_DIRECTORY}/conf": folder / "network/active/dnsmasq.conf",
         }
         for path in self.paths.values():
             if path.name.startswith(("run", "chrony-state")):
