@@ -95,8 +95,9 @@ class SlotReader:
             if await io.calls.run(payload_crc, payload) != record.payload_crc:
                 raise CorruptStructure("checksum does not match")
         except ValueError as error:
-            self._store.statistics.rotten_fragments += 1
-            self._store.ledger.media_rotten(self.ref, entry.sequence)
+            if self.ref.slot not in self._store.unscanned:  # there the scan tells rot from a torn tail
+                self._store.statistics.rotten_fragments += 1
+                self._store.ledger.media_rotten(self.ref, entry.sequence)
             raise Rotten(f"slot {self.ref.slot}, fragment {entry.sequence}: {error}") from None
         return FragmentData(record, payload)
 
