@@ -38,12 +38,12 @@ from recorderd.recording.export_plan import (
     slot_plans,
     stretch_at,
 )
+from recorderd.recording.held_slots import HeldSlots
 from recorderd.recording.running_work import RunningWork
 from recorderd.recording.snapshot_plan import find_picture, send_picture
-from recorderd.recording.worker_process import WorkerProcess
+from recorderd.recording.worker_process import WorkerFailed, WorkerProcess
 from recorderd.ring.border import SlotRef
 from recorderd.ring.device import UnsafeFile
-from recorderd.ring.leases import Lease
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ledger.overlap import Extent
 from recorderd.ring.ledger.timeline import bars
@@ -61,7 +61,6 @@ __all__ = [
     "TooManyExports",
 ]
 
-LEASE_S = 24 * 3600.0
 _SLOT_LEASE_S = 60.0
 _SLOT_GONE = (Recycled, UnsafeFile)
 
@@ -123,10 +122,10 @@ class Exports:
         wanted = [track for track in tracks if not (audio == "none" and track.kind is MediaKind.AUDIO)]
         with self._one_more() as started:
             plan = await make_plan(self._ring, recording, wanted, start_ns, stop_ns)
-            leases = _lease(self._ring, [slot.ref for slot in plan.slots])
-            started.callback(_end_leases, self._ring, leases)
+            held = HeldSlots(self._ring, self._clock, [slot.ref for slot in plan.slots])
+            started.callback(held.end)
             worker = await WorkerProcess.start("export")
-            running = RunningExport(self._ring, plan, worker, started.pop_all().close)
+            running = RunningExport(self._ring, plan, worker, progress=held.renew, release=started.pop_all().close)
         return await self._begun(running, worker, ExportWork(str(plan.disk), plan.tracks, fragmented, audio == "aac"))
 
     async def snapshot(
@@ -138,11 +137,11 @@ class Exports:
         """
         with self._one_more() as started:
             key, extent = await find_picture(self._ring, track, self._clock.realtime_ns() if at_ns is None else at_ns)
-            leases = _lease(self._ring, [extent.ref])
-            started.callback(_end_leases, self._ring, leases)
+            held = HeldSlots(self._ring, self._clock, [extent.ref])
+            started.callback(held.end)
             worker = await WorkerProcess.start("snapshot")
             messages = send_picture(self._ring, extent, key, worker, width, image)
-            return RunningSnapshot(key.wall_ns, worker, messages, started.pop_all().close)
+            return RunningSnapshot(key.wall_ns, worker, messages, progress=held.renew, release=started.pop_all().close)
 
     async def _begun(self, running: RunningExport, worker: WorkerProcess, work: ExportWork) -> RunningExport:
         try:
@@ -170,17 +169,31 @@ class RunningSnapshot(RunningWork):
     """One picture; `at_ns` is its wall time."""
 
     def __init__(
-        self, at_ns: int, worker: WorkerProcess, messages: AsyncGenerator[int], release: Callable[[], None]
+        self,
+        at_ns: int,
+        worker: WorkerProcess,
+        messages: AsyncGenerator[int],
+        *,
+        progress: Callable[[], None],
+        release: Callable[[], None],
     ) -> None:
-        super().__init__(worker, messages, release)
+        super().__init__(worker, messages, progress=progress, release=release)
         self.at_ns = at_ns
 
 
 class RunningExport(RunningWork):
     """An export whose `plan` says what it will hold."""
 
-    def __init__(self, ring: Ring, plan: ExportPlan, worker: WorkerProcess, release: Callable[[], None]) -> None:
-        super().__init__(worker, _messages(ring, plan, worker, self.note), release)
+    def __init__(
+        self,
+        ring: Ring,
+        plan: ExportPlan,
+        worker: WorkerProcess,
+        *,
+        progress: Callable[[], None],
+        release: Callable[[], None],
+    ) -> None:
+        super().__init__(worker, _messages(ring, plan, worker, self.note), progress=progress, release=release)
         self.plan = plan
 
 
@@ -227,7 +240,9 @@ async def _messages(
                     await worker.send(work, [reader.descriptor])
                     yield number
                     number += 1
-        except _SLOT_GONE as error:
+        except Recycled as error:
+            raise WorkerFailed("what was not read in time has been overwritten by newer recordings") from error
+        except UnsafeFile as error:
             note(f"slot {slot.ref.slot}: {error}; left out")
     await worker.send(Finish())
 
@@ -347,20 +362,3 @@ def _estimate(ring: Ring, slots: Sequence[SlotPlan]) -> int:
             wanted = max(e.stop.ns for e in slot.extents) - min(e.start.ns for e in slot.extents)
             total += round(summary.length * min(1.0, wanted / span))
     return total
-
-
-def _lease(ring: Ring, refs: Sequence[SlotRef]) -> list[Lease]:
-    """Leases on all of them, at once, so that nothing is recycled before its turn comes."""
-    store = ring.store
-    if store is None:
-        return []
-    return [store.leases.take(ref, LEASE_S, hold=True) for ref in set(refs)]
-
-
-def _end_leases(ring: Ring, leases: list[Lease]) -> None:
-    """A store that went away with its disk took its leases with it."""
-    store = ring.store
-    for lease in leases:
-        if store is not None:
-            store.leases.end(lease)
-    leases.clear()

@@ -21,8 +21,17 @@ class RunningWork:
     not read stops the worker, which costs a process and nothing else.
     """
 
-    def __init__(self, worker: WorkerProcess, messages: AsyncGenerator[int], release: Callable[[], None]) -> None:
-        """`messages` sends one message to the worker each time it is asked for the next; `release` is called once, at the end."""
+    def __init__(
+        self,
+        worker: WorkerProcess,
+        messages: AsyncGenerator[int],
+        *,
+        progress: Callable[[], None],
+        release: Callable[[], None],
+    ) -> None:
+        """`messages` sends one message to the worker each time it is asked for the next. `progress` is called when the client took
+        something, `release` once, at the end."""
+        self._progress = progress
         self._worker = worker
         self._messages = messages
         self._release = release
@@ -54,12 +63,15 @@ class RunningWork:
                 if piece:
                     self.bytes += len(piece)
                     yield piece
+                    self._progress()
                     continue
                 self._output_ended = self._output_ended or piece == b""
                 if self._done is not None and self._output_ended:
                     return
                 if not await self._step():
-                    await self._worker.wait_for_news(_SILENT_S, output=not self._output_ended)
+                    await self._worker.wait_for_news(
+                        _SILENT_S, messages=self._done is None, output=not self._output_ended
+                    )
         except WorkerFailed as error:
             self._failure = str(error)
         except TimeoutError:

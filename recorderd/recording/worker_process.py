@@ -105,9 +105,9 @@ class WorkerProcess:
         except BlockingIOError:
             return None
 
-    async def wait_for_news(self, timeout_s: float, *, output: bool = True) -> None:
-        """Until there is a message, or output where `output` asks for it. Raises TimeoutError."""
-        fds = [self._channel.fileno(), *([self._output] if output else [])]
+    async def wait_for_news(self, timeout_s: float, *, messages: bool, output: bool) -> None:
+        """Until there is one of what is asked for. Raises TimeoutError."""
+        fds = [*([self._channel.fileno()] if messages else []), *([self._output] if output else [])]
         await asyncio.wait_for(_ready(*fds), timeout_s)
 
     async def end(self) -> None:

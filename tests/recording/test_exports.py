@@ -381,3 +381,29 @@ def test_another_codec_gets_a_track_of_its_own(tmp_path: Path) -> None:
             assert judges.ffmpeg_decode(path) == 50  # ffmpeg counts the first picture track; it decodes both
 
     asyncio.run(main())
+
+
+def test_slots_are_kept_while_somebody_reads_and_no_longer(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock, slots=48, slot_bytes=256 << 10) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            assert ring.store is not None
+            leases = ring.store.leases
+            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
+            export = await Exports(ring=ring, clock=clock).export(**ask)
+            refs = {slot.ref for slot in export.plan.slots}
+            pieces = aiter(export)
+            for _ in range(3):
+                clock.advance(600)
+                assert all(leases.is_leased(ref) for ref in refs)
+                await anext(pieces)
+                await anext(pieces)
+            clock.advance(901)
+            assert not any(leases.is_leased(ref) for ref in refs)
+            await export.aclose()
+            assert leases.count() == 0
+
+    asyncio.run(main())
