@@ -1,7 +1,7 @@
 """One child process: started with nothing but its work, watched, and ended by its descriptor.
 
-A worker inherits no environment, no descriptor but its work socket and its output, and no path. It cannot outlive the daemon (it asks the
-kernel for that itself, see `workers.confinement`), and the daemon never waits for it without a limit.
+A worker inherits no environment, no path, and no descriptor but its work socket, its output and standard error. It cannot outlive the
+daemon (it asks the kernel for that itself, see `workers.confinement`), and the daemon never waits for it without a limit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
-"""G.711 to AAC-LC, for players that know no telephone codecs. Only workers import this: PyAV never enters the daemon."""
+"""Telephone codecs to AAC-LC, for players that know none, and for G.726, which has no place in MP4.
+
+Only workers import this: PyAV never enters the daemon.
+"""
 
 from __future__ import annotations
 
+import io
 from array import array
 from collections.abc import Iterator
 from typing import Any, cast
@@ -16,7 +20,7 @@ from recorderd.model.stream import Codec, TrackFormat
 
 _FRAME = 1024
 _APART_S = 0.05  # sound that is this far from where it should follow begins a new stretch
-_DECODERS = {Codec.PCMU: "pcm_mulaw", Codec.PCMA: "pcm_alaw"}
+_DECODERS = {Codec.PCMU: "pcm_mulaw", Codec.PCMA: "pcm_alaw", Codec.G726: "g726le"}
 
 
 class AacTrack:
@@ -33,10 +37,21 @@ class AacTrack:
         self._encoded = 0  # samples given to the encoder
         self._output = 0
         # PyAV knows what kind of context this is only at run time.
-        self._decoder = cast(av.AudioCodecContext, av.CodecContext.create(_DECODERS[stored.codec], "r"))
-        self._decoder.sample_rate, self._decoder.layout = self._rate, self._layout
+        self._opened: Any = None
+        self._decoder = self._open_decoder()
         probe = self._open()
         self.format = formats.aac_format(bytes(probe.extradata or b""))
+
+    def _open_decoder(self) -> av.AudioCodecContext:
+        name = _DECODERS[self._stored.codec]
+        if self._stored.codec is Codec.G726:
+            # The bits of a sample can only be said to FFmpeg's demuxer; its decoder then keeps its state from packet to packet.
+            options = {"code_size": str(self._stored.bits_per_sample)}
+            self._opened = av.open(io.BytesIO(bytes(64)), format=name, options=options)
+            return cast(av.AudioCodecContext, self._opened.streams.audio[0].codec_context)
+        decoder = cast(av.AudioCodecContext, av.CodecContext.create(name, "r"))
+        decoder.sample_rate, decoder.layout = self._rate, self._layout
+        return decoder
 
     @staticmethod
     def takes(stored: TrackFormat) -> bool:

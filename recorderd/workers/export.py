@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recorderd.media.alignment import Alignment
-from recorderd.media.errors import MediaError
+from recorderd.media.errors import BitstreamError, BoxError, MediaError
 from recorderd.media.remux import Remux, Take
 from recorderd.media.sample_table import MAX_TRACKS, TrackTable, parse_fragment
+from recorderd.model.stream import Codec
 from recorderd.protocol.work import ExportWork, Finish, Range, SlotDone, SlotWork, WorkDone
 from recorderd.ring.layout import FragmentRecord, TrackPart
 from recorderd.workers.channel import Channel, NoWork, write_all
@@ -48,7 +49,10 @@ class Export:
     def __init__(self, work: ExportWork) -> None:
         self._disk = uuid.UUID(work.disk)
         self._rates = [track.format.clock_rate for track in work.tracks]
-        self._aac = _encoders(work) if work.audio_as_aac else {}
+        wanted = [
+            n for n, track in enumerate(work.tracks) if work.audio_as_aac or track.format.codec is Codec.G726
+        ]  # G.726 has no place in MP4
+        self._aac = _encoders(work, wanted) if wanted else {}
         formats = [self._aac[n].format if n in self._aac else track.format for n, track in enumerate(work.tracks)]
         self._remux = Remux(formats, [track.name for track in work.tracks], fragmented=work.fragmented)
         self._alignment = Alignment([track.format for track in work.tracks])
@@ -58,6 +62,8 @@ class Export:
         self._begun = False
         self.notes: list[str] = []
         self._unnoted = 0
+        if not work.audio_as_aac and self._aac:
+            self.notes.append("G.726 sound has no place in MP4: it is in the file as AAC")
 
     def slot(self, work: SlotWork, fd: int, write: Writer) -> None:
         """Reads the slot's fragments in order and passes pieces of the file to `write`. Raises MediaError, OSError."""
@@ -73,11 +79,10 @@ class Export:
                 takes = [
                     take for r in sorted(ranges, key=lambda r: r.output) for take in self._take(work, r, record, tables)
                 ]  # the leader first
-            except (Rotten, MediaError) as error:
+                if takes:
+                    self._add(payload, takes, write)
+            except (Rotten, BoxError, BitstreamError) as error:
                 self._missing(work, ranges, error)
-                continue
-            if takes:
-                self._add(payload, takes, write)
 
     def _add(self, payload: memoryview, takes: list[Take], write: Writer) -> None:
         copied = [take for take in takes if take.output not in self._aac]
@@ -141,11 +146,11 @@ class Export:
             self._unnoted += 1
 
 
-def _encoders(work: ExportWork) -> dict[int, AacTrack]:
+def _encoders(work: ExportWork, wanted: list[int]) -> dict[int, AacTrack]:
     # Loading PyAV takes longer than many an export: only where it is needed.
     from recorderd.workers.aac import AacTrack
 
-    return {n: AacTrack(track.format) for n, track in enumerate(work.tracks) if AacTrack.takes(track.format)}
+    return {n: AacTrack(work.tracks[n].format) for n in wanted if AacTrack.takes(work.tracks[n].format)}
 
 
 class Writer:

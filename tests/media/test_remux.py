@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hw.sim.camera.clip import sound_clip, video_clip
+from hw.sim.camera.encoder import VideoSettings
+from hw.sim.camera.sound import SoundSettings
 from recorderd.media import formats
 from recorderd.media.errors import MediaError
 from recorderd.media.nal import join_lengths, split_lengths
@@ -278,6 +281,27 @@ def test_a_track_that_begins_later(tmp_path: Path) -> None:
 
 
 @judges.needs_ffmpeg
+@pytest.mark.parametrize("fragmented", [False, True])
+def test_other_codecs(fragmented: bool, tmp_path: Path) -> None:
+    """Opus beside MJPEG."""
+    pictures = video_clip(VideoSettings("mjpeg", width=320, height=176), 30)
+    sound = sound_clip(SoundSettings("opus", 48_000), 90)
+    forms = [formats.mjpeg_format(320, 176), formats.opus_format(1)]
+    units = [
+        clips.on_track(
+            [AccessUnit(0, u.ticks, c[0], 0) for u, c in zip(t.units, t.coded, strict=True)], n, f.clock_rate
+        )
+        for n, (t, f) in enumerate(((pictures, forms[0]), (sound, forms[1])))
+    ]
+    path = tmp_path / "export.mp4"
+    path.write_bytes(stored.export(forms, stored.store(forms, clips.interleave(*units)), fragmented=fragmented))
+    assert [stream.codec for stream in judges.ffprobe(path)] == ["mjpeg", "opus"]
+    assert judges.ffmpeg_decode(path) == 30
+    assert [data for _, data in judges.pyav(path)] == [unit.data for unit in units[0]]
+    assert [data for _, data in judges.pyav(path, "audio")] == [unit.data for unit in units[1]]
+
+
+@judges.needs_ffmpeg
 def test_metadata_documents_come_back_whole(tmp_path: Path) -> None:
     clip = clips.video()
     documents = [b"<tt:MetadataStream><n>%d</n></tt:MetadataStream>" % n for n in range(6)]
@@ -288,6 +312,7 @@ def test_metadata_documents_come_back_whole(tmp_path: Path) -> None:
         path = tmp_path / "export.mp4"
         path.write_bytes(stored.export(forms, stored.store(forms, units), fragmented=fragmented))
         assert judges.ffmpeg_decode(path) == 75
+        assert len(judges.qtdemux(path)) == 75
         with judges.av.open(str(path)) as container:
             stream = container.streams.data[0]
             assert [bytes(packet) for packet in container.demux(stream) if packet.size] == documents
