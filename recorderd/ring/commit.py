@@ -87,7 +87,7 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
         tick.batches += batches
         tick.virgin |= any(batch.slot.virgin for batch in batches)
         await asyncio.gather(*(_write(store, batch) for batch in batches))
-        if not _put_back_failed(store, tick, batches):
+        if not await _put_back_failed(store, tick, batches):
             break
     await _write_side_blocks(store, tick)
     if not tick.batches:
@@ -164,7 +164,7 @@ async def _write(store: Store, batch: Batch) -> None:
     await write_batch(store.io, batch, wall_ns=wall_ns, epoch=epoch, mask=store.profile.mask)
 
 
-def _put_back_failed(store: Store, tick: _Tick, batches: Sequence[Batch]) -> bool:
+async def _put_back_failed(store: Store, tick: _Tick, batches: Sequence[Batch]) -> bool:
     """After failed writes: their fragments wait again, their slots end. Raises DiskFailed when the disk, not a slot, is at fault."""
     failed = [batch for batch in batches if batch.error is not None]
     now_ns = store.clock.boottime_ns()
@@ -180,7 +180,7 @@ def _put_back_failed(store: Store, tick: _Tick, batches: Sequence[Batch]) -> boo
     while store.error_times and store.error_times[0] < now_ns - _ERROR_WINDOW_NS:
         store.error_times.popleft()
     gone = [b.error for b in failed if isinstance(b.error, DiskStuck) or getattr(b.error, "errno", None) in GONE]
-    if gone or len(store.error_times) >= _MAX_ERRORS:
+    if gone or len(store.error_times) >= _MAX_ERRORS or (failed and not await store.disk_answers()):
         for batch in reversed(tick.batches):
             _put_back(batch.placed)
         raise DiskFailed(str(gone[0] if gone else failed[0].error))

@@ -454,6 +454,8 @@ class Ring:
             try:
                 await scan_open_slot(store, slot)
             except (OSError, UnsafeFile) as error:
+                if not await store.disk_answers():
+                    return  # the disk's fault, not the slot's: the next mount scans again
                 log.error("%s: slot %d cannot be read, it keeps what the journal says: %s", self._name, slot, error)
                 store.statistics.write_errors += 1
                 close_unreadable(store, slot)

@@ -14,6 +14,8 @@ from recorderd.model.ports import Clock, WriterSpec
 from recorderd.ring.border import CATALOGUE_SECTION, Item, Ledger, Room, SlotRef, SlotSummary
 from recorderd.ring.catalogue_files import CatalogueFiles
 from recorderd.ring.checkpoints import CheckpointFiles, Snapshot
+from recorderd.ring.device import UnsafeFile
+from recorderd.ring.files import IDENTITY, IDENTITY_BYTES, read_bytes
 from recorderd.ring.formatting import checkpoint_bytes
 from recorderd.ring.journal import Journal
 from recorderd.ring.layout import (
@@ -263,6 +265,19 @@ class Store:
             await self.catalogue.write(snapshot.sections.get(CATALOGUE_SECTION, b""))
             self.journal.kept_from = snapshot.journal_sequence
             self.statistics.checkpoints += 1
+
+    async def disk_answers(self) -> bool:
+        """Whether the disk as such can be read: tells a bad place from a disk that is gone."""
+        try:
+            calls, device = self.io.calls, self.io.device
+            handle = await calls.run(device.open, IDENTITY, writable=False, size=IDENTITY_BYTES)
+            try:
+                await read_bytes(device, calls, self.io.buffers, handle, 0, IDENTITY_BYTES)
+            finally:
+                await calls.run(device.close, handle)
+        except (OSError, UnsafeFile):
+            return False
+        return True
 
     # --- the end ---
 

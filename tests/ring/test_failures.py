@@ -553,3 +553,25 @@ def test_a_format_that_no_slot_can_hold_is_refused_when_the_writer_opens() -> No
         await ring.tick()
 
     run_simulated(main)
+
+
+def test_a_disk_that_is_gone_costs_no_slot() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, faults, ring, ledger, one = await started(clock)
+        again = ring_on(disk, clock, ListLedger())
+        assert await again.mount()
+        for kind in ("read", "write", "datasync", "syncfs"):
+            faults.fail(kind)  # EIO for everything, as a pulled disk answers
+        await again.scan_now()
+        assert again.store is not None
+        assert again.status().unscanned_slots > 0
+        other = feed(again, clock, 2)
+        other.append(100, 3_000)
+        with pytest.raises((DiskFailed, FlushFailed)):
+            for _ in range(4):
+                await again.tick()
+        rows = again.store.table.rows
+        assert not (rows["flags"] & int(RowFlag.RETIRED)).any()
+        assert not (rows["state"] == int(SlotState.BAD)).any()
+
+    run_simulated(main)
