@@ -11,8 +11,8 @@ help:  ## this list
 
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	$(BIN)/python -m pip install -qq --upgrade pip setuptools
+	$(BIN)/python -m pip install -qq --editable '.[test,lint]'
 	@rm -f $(VENV)/.recorderd-*
 	@touch $@
 

@@ -24,6 +24,7 @@ from recorderd.ring.ledger.queries import Queries
 
 HOUR_NS = 3_600_000_000_000
 TICKS_OF_GRACE = 2
+FIRST_PICTURE_NS = 15_000_000_000  # from the answer to PLAY to the first durable picture: a GOP, and the loss bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,13 @@ class Cameras:
             return "waiting" if seen.stream is not None and seen.stream.cause is None else "idle"
         if self.reaches_disk(seen):
             return "recording"
-        cause = seen.stream.cause if seen.stream is not None else None
-        fresh = seen.lane is not None and seen.track is not None and not seen.track.durable_ns and not seen.lane.blocked
-        return "connecting" if cause is GapCause.CONNECTING or (cause is None and fresh) else "failing"
+        stream = seen.stream
+        if stream is None or stream.cause is GapCause.CONNECTING:
+            return "connecting"
+        blocked = seen.lane is not None and seen.lane.blocked is not None
+        first = seen.track is None or not seen.track.durable_ns
+        young = self._clock.boottime_ns() - stream.since_ns < FIRST_PICTURE_NS
+        return "connecting" if stream.cause is None and first and young and not blocked else "failing"
 
     def reaches_disk(self, seen: Seen) -> bool:
         if seen.lane is None or seen.track is None or not seen.track.durable_ns:

@@ -247,7 +247,10 @@ class MediaStore(Protocol):
     def note_gap(
         self, recording: uuid.UUID, tracks: Sequence[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int | None
     ) -> None:
-        """Ledgers a gap in boot time; `to_ns` None while it lasts (the next data of the track ends it)."""
+        """Ledgers a gap in boot time; `to_ns` None while it lasts (the next data of the track ends it).
+
+        `to_ns` equal to `from_ns` ends a gap that lasts without data: the source turned out not to have that track.
+        """
 
     def before_tick(self, feeder: Callable[[int], None]) -> None:
         """`feeder(now_ns)` is called on the loop at the start of every commit tick, to append what is due."""

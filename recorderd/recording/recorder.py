@@ -208,6 +208,10 @@ class Recorder:
                 self._store.note_gap(
                     run.recording.id, refused, GapCause.INCOMPATIBLE_STREAM, self._clock.boottime_ns(), None
                 )
+            absent = [o.track.id for o in run.outlets_of(stream.receiver) if o.absent]
+            if absent:  # nothing is missing from a track that the camera does not have
+                now_ns = self._clock.boottime_ns()
+                self._store.note_gap(run.recording.id, absent, GapCause.CONNECTING, now_ns, now_ns)
 
     def format_changed(self, session: StreamSession, track: int, new: TrackFormat) -> None:
         stream = self._current(session)

@@ -212,7 +212,11 @@ class Tables:
         stop = None if record.stop is None else self.ring(record.stop)
         self.boots.seen(*(record.stop or record.start))
         for track in record.tracks:
-            if not self.catalogue[track].deleted:
+            if self.catalogue[track].deleted:
+                continue
+            if stop is not None and stop <= start:
+                self.gaps_of(track).close(start)
+            else:
                 self.gaps_of(track).note(record.cause, start, stop)
         self._bounded()
 
