@@ -146,6 +146,11 @@ class Ingest:
             devices.setdefault(stream.request.device or stream.request.receiver, []).append(stream)
         return [_health(device, streams) for device, streams in devices.items()]
 
+    def power_lost(self, device: uuid.UUID, cause: GapCause, detail: str) -> None:
+        for stream in self._streams.values():
+            if (stream.request.device or stream.request.receiver) == device:
+                stream.power_lost(cause, detail)
+
     def rescue_began(self, device: uuid.UUID, detail: str) -> None:
         for stream in self._streams.values():
             if (stream.request.device or stream.request.receiver) == device:

@@ -101,7 +101,7 @@ class Stream:
         self._patience_s = 20.0
         self._session: Session | None = None
         self._rate_cap = RateCap(request.rate_cap_bps)
-        self._rescued = ""
+        self._powerless: tuple[GapCause, str] | None = None
 
     @property
     def tally(self) -> Tally | None:
@@ -136,9 +136,13 @@ class Stream:
 
     def rescue_began(self, detail: str) -> None:
         """The port is being cycled: that is the cause of what follows, until media comes."""
-        self._rescued = detail
+        self.power_lost(GapCause.PORT_CYCLED, detail)
+
+    def power_lost(self, cause: GapCause, detail: str) -> None:
+        """The port has no power any more: that is the cause of what follows, until media comes."""
+        self._powerless = (cause, detail)
         if self._session is not None:
-            self._session.abandon(self._clock.boottime_ns(), GapCause.PORT_CYCLED, detail)
+            self._session.abandon(self._clock.boottime_ns(), cause, detail)
 
     async def run(self) -> None:
         while not self._stopping.is_set():
@@ -160,8 +164,8 @@ class Stream:
         cause, detail = outcome.cause, outcome.detail
         if outcome.redirect:
             cause, detail = GapCause.CAMERA_ERROR, f"more than {MAX_REDIRECTS} redirects"
-        if self._rescued and not outcome.opened:
-            cause, detail = GapCause.PORT_CYCLED, self._rescued
+        if self._powerless is not None and not outcome.opened:
+            cause, detail = self._powerless
         self._set(StreamState.WAITING, cause, detail)
         log.info("%s: %s; trying again in %.0f s", self.request.name, detail, pause_s)
         self.sink.no_session(self.request.receiver, cause, detail, pause_s)
@@ -286,8 +290,8 @@ class Stream:
         if session.watch.had_media:
             self.status.fresh_sessions_without_media = 0
             self._patience_s = 20.0
-            if outcome.cause is not GapCause.PORT_CYCLED:
-                self._rescued = ""
+            if self._powerless is None or outcome.cause is not self._powerless[0]:
+                self._powerless = None
         elif outcome.cause is GapCause.NO_MEDIA:
             self.status.fresh_sessions_without_media += 1
             if self.status.fresh_sessions_without_media > 1:

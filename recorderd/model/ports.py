@@ -388,6 +388,9 @@ class HealthSource(Protocol):
     def rescue_began(self, device: uuid.UUID, detail: str) -> None:
         """The device's port is being cycled: the gap's cause from here on is PORT_CYCLED."""
 
+    def power_lost(self, device: uuid.UUID, cause: GapCause, detail: str) -> None:
+        """The device's port was switched off or failed: the gap's cause from here on is `cause`, until media comes."""
+
 
 class PortPower(Protocol):
     """Implemented by power."""

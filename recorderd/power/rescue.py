@@ -43,6 +43,9 @@ ANSWERS_AND_REFUSES = frozenset(
 )
 """Causes a restart of the camera does not mend."""
 
+WITHOUT_POWER = frozenset((GapCause.PORT_POWER_OFF, GapCause.PORT_FAULT))
+"""Causes that are the port's own. Once it delivers again the camera has the grace to start."""
+
 ENDED_IN_ORDER = frozenset((GapCause.CAMERA_CLOSED, GapCause.CAMERA_RESET, GapCause.CAMERA_REFUSED, GapCause.LINK_DOWN))
 """Causes that show a camera which is still in control of itself: its kernel answered, or its network interface went down and up."""
 
@@ -212,6 +215,16 @@ def _look(silence: Silence, sight: Sight, now_ns: int, patience: Patience) -> _C
         return _Case(sight, silence)
     if not silence.fell_ns:
         silence = replace(silence, fell_ns=last, since_ns=last, good_since_ns=0)
+    if sight.port and not sight.port_delivers:
+        # Whatever it was, when power is back it has to start first.
+        start_ns = now_ns + round(patience.after_cycle_s[0] * _S)
+        silence = replace(
+            silence,
+            since_ns=now_ns,
+            failed_probes=0,
+            probed_ns=now_ns,
+            not_before_ns=max(silence.not_before_ns, start_ns),
+        )
     silence = _note_signs(silence, sight, patience)
     if sight.reach is not None and sight.reach.at_ns > silence.probed_ns and sight.reach.at_ns > silence.since_ns:
         failed = 0 if sight.reach.anything else silence.failed_probes + 1
@@ -238,7 +251,8 @@ def _note_signs(silence: Silence, sight: Sight, patience: Patience) -> Silence:
 def _group(cases: Sequence[_Case], now_ns: int, patience: Patience) -> list[Alarm]:
     """Marks cameras that fell silent together, on different ports; one alarm per group. Lets go of one whose group is back."""
     silent = sorted(
-        (c for c in cases if c.silent and c.sight.silence not in ANSWERS_AND_REFUSES), key=lambda c: c.silence.fell_ns
+        (c for c in cases if c.silent and c.sight.silence not in ANSWERS_AND_REFUSES | WITHOUT_POWER),
+        key=lambda c: c.silence.fell_ns,
     )
     members: set[int] = set()
     for index, case in enumerate(silent):
@@ -287,9 +301,9 @@ def _same_place(one: _Case, other: _Case) -> bool:
 def _judge(case: _Case, patience: Patience) -> tuple[Kind, int]:
     """The kind of a silence and when it has lasted long enough; 0: not decided."""
     sight, silence = case.sight, case.silence
-    if sight.silence in ANSWERS_AND_REFUSES:
+    if sight.silence in ANSWERS_AND_REFUSES or (sight.silence in WITHOUT_POWER and not sight.port_delivers):
         return Kind.REFUSES, 0
-    if silence.orderly:
+    if silence.orderly or sight.silence in WITHOUT_POWER:
         return Kind.ORDERLY, silence.since_ns + round(patience.grace_s * _S)
     if not sight.last_media_ns and not silence.tries:
         return Kind.NEVER_SEEN, silence.since_ns + round(patience.grace_s * _S)
@@ -311,7 +325,7 @@ def _obstacle(case: _Case, cases: Sequence[_Case], patience: Patience) -> str:
     if sight.held:
         return "held by the operator"
     if case.kind is Kind.REFUSES:
-        return "it answers, and a restart would not help"
+        return "a restart would not help"
     if not sight.port:
         return "nobody knows which port it is on"
     if sight.protected:
@@ -370,10 +384,15 @@ def _cycles(cases: Sequence[_Case], now_ns: int, patience: Patience) -> list[Cyc
 def _raise_alarm(case: _Case, now_ns: int, patience: Patience) -> None:
     """Once per silence and obstacle, when the port would have been cycled were it not for the obstacle."""
     silence = case.silence
+    if case.kind is Kind.REFUSES:
+        return  # its cause is told by whoever found it
     if not case.silent or not case.obstacle or silence.grouped or case.sight.held or silence.alarmed == case.obstacle:
         return
-    due = case.due_ns or silence.since_ns + round(patience.no_media_s * _S)
-    if now_ns < max(due, silence.not_before_ns):
+    if case.sight.port_delivers:
+        due = max(case.due_ns or silence.since_ns + round(patience.no_media_s * _S), silence.not_before_ns)
+    else:
+        due = silence.fell_ns + round(patience.no_media_s * _S)
+    if now_ns < due:
         return
     case.silence = replace(silence, alarmed=case.obstacle)
     silent_s = (now_ns - silence.fell_ns) / _S

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from hw.poe.errors import PoeError
+from recorderd.model.causes import GapCause
 from recorderd.model.ports import CameraHealth, CameraLocator, CameraPlace, Clock, Event, EventSink, HealthSource
 from recorderd.model.timeline import Trust
 from recorderd.power.memory import CycleRecord, HoldRecord, Keeper, PowerRecord
@@ -61,6 +62,8 @@ class RescueService:
         self._reach: dict[uuid.UUID, Reach] = {}
         self._probing: set[uuid.UUID] = set()
         self._last = Rescue({})
+        self._cycling: set[str] = set()
+        power.on_port_lost(self._port_lost)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -88,6 +91,22 @@ class RescueService:
                 self._probing.add(device)
                 group.create_task(self._probe(device, addresses[device]), name="rescue probe")
 
+    def _port_lost(self, port: str, cause: GapCause, detail: str) -> None:
+        """Whoever is behind the port: that is why."""
+        if port in self._cycling:
+            return  # told already, with the reason
+        for health in self._health.health():
+            if self._port_of(health) == port:
+                self._health.power_lost(health.device, cause, detail)
+
+    def _port_of(self, health: CameraHealth) -> str:
+        """As the operator bound the device, else as it was located."""
+        bound = self._bindings().get(health.device, "")
+        if bound:
+            return bound
+        place = self._locator.locate(health.address) if health.address else None
+        return place.port if place is not None else ""
+
     async def _probe(self, device: uuid.UUID, address: str) -> None:
         try:
             self._reach[device] = await self._prober.reach(address)
@@ -96,7 +115,7 @@ class RescueService:
 
     def _sight(self, health: CameraHealth, now_ns: int) -> Sight:
         place = self._locator.locate(health.address) if health.address else None
-        port = self._bindings().get(health.device, "") or (place.port if place is not None else "")
+        port = self._port_of(health)
         if port not in self._power.labels():
             port = ""
         return Sight(
@@ -134,11 +153,14 @@ class RescueService:
         for device in cycle.devices:
             self._health.rescue_began(device, detail)
         self._publish("cycled", cycle.names, cycle.devices[0], detail)
+        self._cycling.add(cycle.port)
         try:
             await self._power.cycle(cycle.port, f"camera rescue: {cycle.names} {cycle.reason}")
         except (PoeError, UnknownPort) as error:
             log.warning("port %s could not be cycled: %s", cycle.port, error)
             self._publish("failed", cycle.names, cycle.devices[0], str(error))
+        finally:
+            self._cycling.discard(cycle.port)
 
     def _tell_alarm(self, alarm: Alarm) -> None:
         log.error("%s: %s", alarm.name, alarm.reason)

@@ -21,6 +21,7 @@ from hw.boards.board import Port
 from hw.poe.controller import Capabilities, Grants
 from hw.poe.errors import PoeError
 from hw.poe.vocabulary import PortState, Priority
+from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, EventSink
 from recorderd.model.timeline import Trust
 from recorderd.power.budget import Basis
@@ -85,6 +86,7 @@ class PowerService:
         self._lldp_mw: dict[str, int] = {}
         self._devices: dict[str, str] = {}
         self._alarm = False
+        self._port_lost: Callable[[str, GapCause, str], None] = lambda *_: None
         self._poke = asyncio.Event()
         self._allocated_mw = 0
         self._changed = asyncio.Event()
@@ -249,6 +251,11 @@ class PowerService:
             self._events.publish(supply_event(notice.kind == "sag", notice.reason))
             return
         self._reasons[notice.label] = notice.reason
+        if notice.kind in ("off", "shed", "fault"):
+            cause = GapCause.PORT_FAULT if notice.kind == "fault" else GapCause.PORT_POWER_OFF
+            if notice.label in self._overrides:
+                cause = GapCause.PORT_CYCLED
+            self._port_lost(notice.label, cause, f"port {notice.label} has no power: {notice.reason}")
         log.info("port %s: %s: %s", notice.label, notice.kind, notice.reason)
         self._events.publish(port_event(notice.label, notice.kind, notice.reason, self.port_state(notice.label)))
 
@@ -342,6 +349,10 @@ class PowerService:
         watched = self._watched[port.pse]
         reading = watched.port(port)
         return reading is not None and watched.read_ns > since_ns and not reading.powered and not reading.admin
+
+    def on_port_lost(self, hear: Callable[[str, GapCause, str], None]) -> None:
+        """`hear(label, cause, detail)` is called when a port that had power, or may have had, loses it."""
+        self._port_lost = hear
 
     def set_lldp(self, label: str, power_mw: int | None) -> None:
         """What the device asked for over LLDP, at the PSE's end."""

@@ -38,6 +38,7 @@ class Camera:
     revives: bool = True  # a power cycle mends it
     protected: bool = False
     held: bool = False
+    port_delivers: bool = True
     devices_behind: int = 1
     device: uuid.UUID = field(default_factory=uuid.uuid4)
 
@@ -103,6 +104,7 @@ class Camera:
             devices_behind=self.devices_behind,
             protected=self.protected,
             held=self.held,
+            port_delivers=self.port_delivers,
             link_changed_ns=round(flapped * _S),
             reach=None if self.mood is Mood.WELL else reach,
             cycles_today=cycles_today,

@@ -182,6 +182,22 @@ def test_unknown_devices_on_the_port_forbid_a_cycle(behind: int) -> None:
     assert "other devices behind it" in world.alarms[0][1].reason
 
 
+def test_a_camera_whose_port_comes_back_has_time_to_start() -> None:
+    """Unplugged for an hour, then plugged in again: silent all the while, and not to be cut off in its first minute."""
+    world = _world()
+    camera = world.cameras[0]
+    camera.port_delivers = False
+    camera.falls(Mood.DEAD, world.now)
+    world.run(3_600, tick=10)
+    assert [a.reason for _, a in world.alarms] == ["silent for 60 s and not rescued: port 1 does not deliver power"]
+    camera.port_delivers = True
+    plugged = world.now
+    world.run(170)
+    assert not world.cycles
+    world.run(60)
+    assert world.cycles[0][0] - plugged == pytest.approx(180, abs=15)
+
+
 @pytest.mark.parametrize(
     ("change", "why"), [({"protected": True}, "default route"), ({"port": ""}, "which port"), ({"held": True}, "")]
 )

@@ -29,6 +29,7 @@ class Cameras:
     booted_at: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     began: list[tuple[uuid.UUID, str]] = field(default_factory=list)
+    lost: list[tuple[uuid.UUID, GapCause]] = field(default_factory=list)
     protected: frozenset[str] = frozenset()
 
     def health(self) -> list[CameraHealth]:
@@ -57,6 +58,9 @@ class Cameras:
     def rescue_began(self, device: uuid.UUID, detail: str) -> None:
         self.began.append((device, detail))
 
+    def power_lost(self, device: uuid.UUID, cause: GapCause, detail: str) -> None:
+        self.lost.append((device, cause))
+
     def locate(self, address: str) -> CameraPlace | None:
         label = address.rpartition(".")[2]
         return CameraPlace(mac="", ip=address, port=label)
@@ -70,6 +74,10 @@ class Cameras:
         now = self.made.clock.boottime_ns()
         up = self.last.get(label) == now
         return Reach(now, arp=up, tcp=up, web=up)
+
+
+class Deaf:
+    def on_port_lost(self, hear: object) -> None: ...
 
 
 def _hang(cameras: Cameras, label: str) -> None:
@@ -217,9 +225,28 @@ def test_the_record_survives_on_disk(tmp_path) -> None:
     asyncio.run(main())
 
 
+def test_whoever_is_behind_a_port_without_power_is_told_why() -> None:
+    async def main(clock: FakeClock) -> None:
+        async with _running(clock, VolatileMemory()) as (made, cameras, _):
+            await made.until(lambda: len(made.delivering()) == 8)
+            await made.wait(60)
+            cameras.lost.clear()
+            await made.service.set_admin("5", on=False)
+            load = made.simulation.load("6")
+            assert load is not None
+            load.draw_mw = 60_000
+            await made.wait(3)
+            assert set(cameras.lost) == {
+                (uuid.UUID(int=5), GapCause.PORT_POWER_OFF),
+                (uuid.UUID(int=6), GapCause.PORT_FAULT),
+            }
+
+    run_simulated(main)
+
+
 def _bare(keeper: Keeper) -> RescueService:
     return RescueService(
-        power=None,  # type: ignore[arg-type]
+        power=Deaf(),  # type: ignore[arg-type]
         health=None,  # type: ignore[arg-type]
         locator=None,  # type: ignore[arg-type]
         prober=None,  # type: ignore[arg-type]

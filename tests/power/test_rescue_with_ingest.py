@@ -131,6 +131,20 @@ def test_an_encoder_that_hangs_while_everything_else_answers_is_cycled_after_60_
     _simulate(scenario)
 
 
+def test_a_port_switched_off_at_night_is_the_stated_cause() -> None:
+    async def scenario(house: House) -> None:
+        await house.made.service.set_admin(PORT, on=False)
+        await house.clock.sleep(30)
+        assert house.health().silence is GapCause.PORT_POWER_OFF
+        await house.made.service.set_admin(PORT, on=True)
+        await house.clock.sleep(150)
+        assert house.health().streaming
+        assert len(house.off_at) == 1, "the rescue leaves a port that was switched off alone"
+
+    house = _simulate(scenario)
+    assert house.sink.said("closed")[0][1] is GapCause.PORT_POWER_OFF
+
+
 def test_a_tenth_of_the_packets_lost_is_no_reason() -> None:
     async def scenario(house: House) -> None:
         house.camera.faults.drop_every = 10
