@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from recorderd.media.errors import MediaError
 from recorderd.media.moof import MDAT_HEADER, SEQUENCE_AT, Columns, moof
@@ -19,8 +20,7 @@ from recorderd.model.stream import MediaKind
 _MAX_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One access unit with its place in decoding order. Times are media times in the track's clock."""
 
     data: bytes

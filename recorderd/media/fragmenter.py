@@ -21,8 +21,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from recorderd.media.fragment import Fragment, Sample, TrackSamples
 from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
@@ -60,8 +61,7 @@ class Cut:
     arrived_to_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(NamedTuple):
     track: int
     sample: Sample
     arrival_ns: int
@@ -103,9 +103,26 @@ class _Track:
         self.newest = self.last_time = self.last_dts = None
         self.excused = 0
 
-    def release(self, part: int, *, keep: int, expired_before_ns: int = 0) -> list[_Ready]:
-        """Units that need not be held: all but the newest `keep`, and those that arrived before `expired_before_ns`."""
-        out = []
+    def exchange(self, unit: AccessUnit, part: int) -> _Ready | None:
+        """`push` and `release` in one, for what most streams are: no reordering, one unit held, the next in order. None otherwise."""
+        held = self.held
+        if self.reorder or self.delay or len(held) != 1 or self.excused:
+            return None
+        before = held[0]
+        duration = unit.pts - before.pts
+        if not 0 < duration <= _JUMP_S * self.clock_rate or (self.last_dts is not None and before.pts <= self.last_dts):
+            return None
+        held[0] = unit
+        self.times[0] = self.newest = unit.pts
+        self.last_time = self.last_dts = before.pts
+        self.last_duration = duration
+        sample = Sample(before.data, before.pts, before.pts, duration, before.key, before.damaged)
+        return _Ready(self.index, sample, before.arrival_ns, part)
+
+    def release(self, part: int, out: deque[_Ready], *, keep: int, expired_before_ns: int = 0) -> int:
+        """Moves units that need not be held to `out`: all but the newest `keep`, and those that arrived before `expired_before_ns`.
+        Returns their bytes."""
+        size = 0
         while self.held and (len(self.held) > keep or self.held[0].arrival_ns < expired_before_ns):
             if len(self.held) <= keep:
                 self.excused = self.reorder + 1
@@ -123,7 +140,8 @@ class _Track:
             self.last_dts = dts
             sample = Sample(unit.data, unit.pts, dts, self.last_duration, unit.key, unit.damaged)
             out.append(_Ready(self.index, sample, unit.arrival_ns, part))
-        return out
+            size += len(unit.data)
+        return size
 
     def reorders(self) -> bool:
         """Whether pictures are decoded before their turn: as seen, or as declared while none was."""
@@ -162,13 +180,18 @@ class Fragmenter:
     def push(self, unit: AccessUnit, track: int | None = None) -> None:
         """Takes one unit; `track` where its index in the session is not that of the writer. Units of a track in decoding order."""
         into = self._tracks[unit.track if track is None else track]
+        self._held_bytes += len(unit.data)
+        ready = into.exchange(unit, self._part)
+        if ready is not None:
+            self._ready.append(ready)
+            self._moved(len(ready.sample.data))
+            return
         if into.jumped(unit):
-            self._move(into.release(self._part, keep=0))
+            self._moved(into.release(self._part, self._ready, keep=0))
             into.restart()
             self._part += 1
         into.push(unit)
-        self._held_bytes += len(unit.data)
-        self._move(into.release(self._part, keep=into.reorder + 1))
+        self._moved(into.release(self._part, self._ready, keep=into.reorder + 1))
 
     def set_format(self, track: int, new: TrackFormat) -> None:
         """New parameter sets in mid-stream: a larger reorder depth counts from here on; a smaller one would gain nothing."""
@@ -186,21 +209,20 @@ class Fragmenter:
         Call again while `due` still says so.
         """
         for track in self._tracks:
-            keep = track.reorder + 1
-            self._move(track.release(self._part, keep=keep, expired_before_ns=now_ns - self._hold_ns))
+            expired_ns = now_ns - self._hold_ns
+            self._moved(track.release(self._part, self._ready, keep=track.reorder + 1, expired_before_ns=expired_ns))
         return self._cut(max_bytes)
 
     def flush(self, *, max_bytes: int = MAX_BYTES) -> Cut | None:
         """The same with nothing held back, at the end of a session, a run or the writer. Call until it returns None."""
         for track in self._tracks:
-            self._move(track.release(self._part, keep=0))
+            self._moved(track.release(self._part, self._ready, keep=0))
             track.restart()
         self._part += 1
         return self._cut(max_bytes)
 
-    def _move(self, released: list[_Ready]) -> None:
-        self._ready.extend(released)
-        size = sum(len(item.sample.data) for item in released)
+    def _moved(self, size: int) -> None:
+        """From held to ready."""
         self._ready_bytes += size
         self._held_bytes -= size
 
@@ -226,8 +248,9 @@ class Fragmenter:
         fragment = Fragment(samples, lead_s=self._lead_s)
         firsts = tuple(FirstSample(group[0].track, group[0].sample.pts, group[0].arrival_ns) for group in groups)
         arrivals = [item.arrival_ns for group in groups for item in group]
-        left = self.oldest_arrival_ns
-        arrived_to = max(arrivals) if left is None else min(max(arrivals), left - 1)
+        left = [track.held[0].arrival_ns for track in self._tracks if track.held]
+        left += [item.arrival_ns for item in self._ready]
+        arrived_to = min(max(arrivals), min(left) - 1) if left else max(arrivals)
         return Cut(fragment, firsts, min(*arrivals, arrived_to), arrived_to)
 
 
@@ -235,7 +258,7 @@ def _track_samples(group: Sequence[_Ready], track: _Track) -> TrackSamples:
     """Durations inside the fragment follow from the decoding times, which a violation of R may have moved since the release."""
     samples = [item.sample for item in group]
     timed = [
-        sample if sample.dts + sample.duration == after.dts else replace(sample, duration=after.dts - sample.dts)
+        sample if sample.dts + sample.duration == after.dts else sample._replace(duration=after.dts - sample.dts)
         for sample, after in pairwise(samples)
     ]
     timed.append(samples[-1])
