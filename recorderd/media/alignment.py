@@ -129,6 +129,8 @@ class Alignment:
         leader = self._sessions[self._leader]
         if track == self._leader or leader is None or leader.key != session or report is None or leader.report is None:
             return None
+        if not report.ntp >> 32 or not leader.report.ntp >> 32:
+            return None  # a camera without a clock says 0
         if abs(report.arrival_ns - leader.report.arrival_ns) > _REPORTS_APART_NS:
             return None
         own_ns = _ntp_ns(report) + (pts - report.rtp) * _NS // self._rates[track]

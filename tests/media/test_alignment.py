@@ -71,7 +71,9 @@ def test_sender_reports_align_a_session_that_arrives_skewed() -> None:
     assert (picture.tick, sound.tick) == (0, 0)
 
 
-@pytest.mark.parametrize("report", [SenderReport(ntp(-90), 500, 0), SenderReport(0, 500, 0), None])
+@pytest.mark.parametrize(
+    "report", [SenderReport(ntp(-90), 500, 0), SenderReport(0, 500, 0), SenderReport(1 << 31, 500, 0), None]
+)
 def test_nonsense_reports_leave_it_to_arrival(report: SenderReport | None) -> None:
     alignment = Alignment([VIDEO, AUDIO])
     alignment.place(0, 1, 1000, 0, SenderReport(ntp(0), 1000, 0), None)
