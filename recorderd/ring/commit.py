@@ -90,8 +90,7 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
         if not await _put_back_failed(store, tick, batches):
             break
     await _write_side_blocks(store, tick)
-    if not tick.batches:
-        await _scrub(store, tick)
+    await _scrub(store, tick, _SCRUBS_PER_TICK if not tick.batches else 1)
     items = _build(store, tick)
     if items or tick.wrote_outside:
         await _make_durable(store, tick, items)
@@ -231,10 +230,10 @@ async def newest_side_block(store: Store, handle: int, ref: SlotRef) -> tuple[in
     return newest
 
 
-async def _scrub(store: Store, tick: _Tick) -> None:
+async def _scrub(store: Store, tick: _Tick, count: int) -> None:
     """Overwrites heads of freed slots, so that a disk taken out does not play what was deleted."""
     io = store.io
-    for _ in range(min(_SCRUBS_PER_TICK, len(store.to_scrub))):
+    for _ in range(min(count, len(store.to_scrub))):
         ref = store.to_scrub.popleft()
         if not store.table.is_current(ref) or store.table.state(ref.slot) not in (SlotState.FREE, SlotState.BAD):
             continue
@@ -250,6 +249,9 @@ async def _scrub(store: Store, tick: _Tick) -> None:
         except (OSError, UnsafeFile):
             store.statistics.write_errors += 1
             continue
+        store.table.rows["flags"][ref.slot] &= (
+            ~int(RowFlag.SCRUB) & 0xFF
+        )  # not journalled: after a crash it is done again
         tick.wrote_outside = True
         tick.virgin |= RowFlag.VIRGIN in store.table.flags(ref.slot)
 

@@ -63,6 +63,7 @@ class Pending:
     anchors: tuple[Anchor, ...]
     from_ns: int
     to_ns: int
+    number: int = 0  # grows per writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,11 @@ def pad_box(record: FragmentRecord, buffer: memoryview) -> None:
         buffer[used + 8 :] = bytes(left - 8)
 
 
+def _bounded(ns: int) -> int:
+    """A boot time as the ledger can hold it: media may begin before the boot, and a disk may say anything."""
+    return max(0, min(ns, 1 << 62))
+
+
 def span_updates(record: FragmentRecord, ref: SlotRef, spec: WriterSpec | SlotIdentity) -> list[SpanUpdate]:
     """What a fragment adds to the tracks' timelines; from its record alone, so recovery and recording say the same."""
     updates = []
@@ -277,8 +283,8 @@ def span_updates(record: FragmentRecord, ref: SlotRef, spec: WriterSpec | SlotId
                 priority=spec.priority,
                 run=record.run,
                 boot_id=record.boot_id,
-                from_ns=start_of(part.first_pts, part.anchor, rate),
-                to_ns=end_of(part, rate),
+                from_ns=_bounded(start_of(part.first_pts, part.anchor, rate)),
+                to_ns=_bounded(end_of(part, rate)),
                 from_pts=part.first_pts,
                 to_pts=part.end_pts,
                 timescale=rate,

@@ -136,6 +136,7 @@ async def open_store(
         ledger.attach(store)
         store.unscanned = _unscanned(checkpoint, identity)
         _replay(store, transactions)
+        store.to_scrub.extend(table.to_scrub())
         ledger.recovered()
         store.faults = faults
         await begin(store, following)
@@ -194,6 +195,7 @@ async def reopen_store(old: Store, device: Device, calls: DiskCalls) -> Store:
         unscanned=old.unscanned,
         consumption=old.consumption,
         to_free=old.to_free,
+        to_scrub=old.to_scrub,
     )
     for slot in store.table.in_state(SlotState.RESERVED, SlotState.OPEN):
         if slot not in store.unscanned:

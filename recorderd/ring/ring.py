@@ -38,6 +38,9 @@ STUCK_S: Final = 30.0  # the watchdog's bound
 _MOUNT_ERRORS: Final = (OSError, NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, ValueError)
 
 
+_STUCK_S: Final = 60.0
+
+
 class RingState(enum.StrEnum):
     CLOSED = "closed"
     HEALTHY = "healthy"
@@ -294,6 +297,7 @@ class Ring:
         """Opens the ring on its disk; False when that is not possible now (state and cause say why)."""
         calls = self._make_calls()
         device: Device | None = None
+        guard = asyncio.get_running_loop().create_task(self._give_up_when_stuck(calls))
         try:
             device = await calls.run(self._open_device)
             if self._last_store is None:
@@ -317,6 +321,9 @@ class Ring:
             missing = isinstance(error, (FileNotFoundError, NotARing))
             self._degrade(GapCause.DISK_MISSING if missing else GapCause.DISK_ERROR, str(error) or type(error).__name__)
             return False
+        finally:
+            guard.cancel()
+            await asyncio.wait([guard])
         for fault in store.faults:
             log.warning("%s: %s", self._name, fault)
         self._store, self._last_store = store, None
@@ -344,6 +351,7 @@ class Ring:
             await self._stopped.wait()
         store = self._store
         if store is not None:
+            guard = asyncio.get_running_loop().create_task(self._give_up_when_stuck(store.io.calls))
             try:
                 await self._last_commits(store)
             except (DiskFailed, FlushFailed, OSError) as error:
@@ -352,6 +360,9 @@ class Ring:
             else:
                 await store.io.calls.run(store.close_files)
                 store.io.calls.close()
+            finally:
+                guard.cancel()
+                await asyncio.wait([guard])
         self._store = None
         self._state, self._cause, self._detail = RingState.CLOSED, None, ""
 
@@ -438,6 +449,12 @@ class Ring:
             self._slow = oldest_s > store.profile.slow_after_s
             if self._slow:
                 self._degrade(GapCause.DISK_SLOW, f"the disk has not answered for {oldest_s:.0f} s")
+
+    async def _give_up_when_stuck(self, calls: DiskCalls) -> None:
+        """While mounting and closing, when nobody else watches."""
+        while calls.oldest_s() <= _STUCK_S:
+            await self._clock.sleep(1.0)
+        calls.abandon()
 
     async def _write_checkpoints(self, store: Store) -> None:
         while True:

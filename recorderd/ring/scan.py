@@ -171,6 +171,9 @@ async def scan_open_slot(store: Store, slot: int) -> None:
             return
         data_offset = identity.data_offset if ours and identity is not None else MIN_DATA_OFFSET
         walk = await walk_fragments(io, handle, store.identity, ref, data_offset, claimed=claimed, beyond=True)
+        if ours and identity is not None:
+            known = len(identity.tracks)
+            walk.good = [(r, at) for r, at in walk.good if all(part.track < known for part in r.parts)]
         if not ours or store.table.state(slot) is SlotState.CLOSED:
             walk.keep_below(claimed)  # what a closed slot has behind its end was written again elsewhere
         count = max(walk.count, store.unscanned.get(slot, 0))
@@ -239,7 +242,7 @@ async def load_index(store: Store, handle: int, ref: SlotRef) -> tuple[IndexEntr
     io, slot_bytes = store.io, store.identity.slot_bytes
     row = store.table.rows[ref.slot]
     fragments, tail_bytes = int(row["fragments"]), int(row["tail_bytes"])
-    if tail_bytes:
+    if tail_bytes and tail_bytes % BLOCK == 0:
         tail = await read_bytes(io.device, io.calls, io.buffers, handle, slot_bytes - tail_bytes, tail_bytes)
         with contextlib.suppress(CorruptStructure):  # then the fragments' own records tell
             return unpack_tail(tail, store.disk_id, ref, slot_bytes)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from recorderd.ring.border import SlotRef, SlotSummary
 from recorderd.ring.layout import (
+    MAX_COUNTER,
     NO_UUID,
     Close,
     CorruptStructure,
@@ -102,6 +103,11 @@ class SlotTable:
     def is_current(self, ref: SlotRef) -> bool:
         return 0 <= ref.slot < len(self.rows) and int(self.rows["generation"][ref.slot]) == ref.generation
 
+    def to_scrub(self) -> list[SlotRef]:
+        """Freed slots whose head was not overwritten yet, as far as the table knows."""
+        wanted = (self.rows["state"] == int(SlotState.FREE)) & (self.rows["flags"] & int(RowFlag.SCRUB) != 0)
+        return [self.ref(int(slot)) for slot in np.flatnonzero(wanted)]
+
     def in_state(self, *states: SlotState) -> list[int]:
         wanted = np.array([int(s) for s in states], dtype=np.uint8)
         return [int(i) for i in np.flatnonzero(np.isin(self.rows["state"], wanted))]
@@ -134,13 +140,14 @@ class SlotTable:
     def apply(self, event: StoreEvent) -> None:
         """Raises CorruptStructure for an event that cannot follow from the present state."""
         slot, generation = event.ref
-        if slot >= len(self.rows):
-            raise CorruptStructure(f"slot {slot} of {len(self.rows)}")
+        if slot >= len(self.rows) or generation >= MAX_COUNTER:
+            raise CorruptStructure(f"slot {slot} of {len(self.rows)}, generation {generation}")
         row = self.rows[slot]
         if isinstance(event, Reserve):
             if generation <= int(row["generation"]):
                 raise CorruptStructure(f"slot {slot}: generation {generation} after {int(row['generation'])}")
             self._clear(slot, SlotState.RESERVED)
+            row["flags"] &= ~int(RowFlag.SCRUB) & 0xFF
             row["generation"] = generation
             self.next_generation = max(self.next_generation, generation + 1)
             return
@@ -158,6 +165,8 @@ class SlotTable:
             row["length"] = event.length
             row["end_ns"] = event.end_ns
         elif isinstance(event, Close):
+            if event.order >= MAX_COUNTER:
+                raise CorruptStructure(f"slot {slot}: order {event.order}")
             row["state"] = int(SlotState.CLOSED)
             row["order"] = event.order
             row["fragments"] = event.fragments
@@ -168,6 +177,7 @@ class SlotTable:
             self.next_order = max(self.next_order, event.order + 1)
         elif isinstance(event, Free):
             self._clear(slot, SlotState.FREE)
+            row["flags"] |= int(RowFlag.SCRUB)
         else:
             self._clear(slot, SlotState.BAD)
 

@@ -58,6 +58,7 @@ class RingWriter:
         self.key: WriterKey = writer_key(spec)
         self.queue: deque[Pending] = deque()
         self.closed = False
+        self._appended = 0
         self.appended_bytes = 0
         self.worst_delay_ns = 0  # from a fragment's first arrival to its durability: what a power cut would have cost
         self.durable_through_ns = 0
@@ -93,7 +94,10 @@ class RingWriter:
         refused = self._refusal(fragment.size)
         if refused is not None:
             raise refused
-        self.queue.append(Pending(self, self._spec, fragment, run, tuple(anchors), arrived_from_ns, arrived_to_ns))
+        self._appended += 1
+        self.queue.append(
+            Pending(self, self._spec, fragment, run, tuple(anchors), arrived_from_ns, arrived_to_ns, self._appended)
+        )
         self.appended_bytes += fragment.size
         self._bound.bytes += fragment.size
         if urgent:
@@ -119,5 +123,5 @@ class RingWriter:
         self.sink.lost(self, cause, pending.from_ns, pending.to_ns)
 
     def put_back(self, pending: Sequence[Pending]) -> None:
-        """To the front of the queue, in order: they were not made durable."""
-        self.queue.extendleft(reversed(pending))
+        """They were not made durable: back into the queue, in the order in which they were appended."""
+        self.queue = deque(sorted([*pending, *self.queue], key=lambda one: one.number))

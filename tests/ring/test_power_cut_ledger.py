@@ -206,7 +206,7 @@ def test_cuts_with_deletion_locks_and_retention() -> None:
         assert len(recorded.vanished) > 30
         assert len(recorded.final.deleted) > 30
         assert recorded.final.locked
-        assert await check_cuts(clock, recorded, every=3, seed=2) > 70
+        assert await check_cuts(clock, recorded, every=5, seed=2) > 40
 
     run_simulated(main)
 

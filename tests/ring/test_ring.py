@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from recorderd.model.causes import GapCause
+from recorderd.ring.files import slot_path
 from recorderd.ring.ring import RingState
 from tests.ring.fakes import ListLedger, contents, feed, formatted, ring_on
 from tests.ring.sim_disk import SimDisk
@@ -140,5 +141,39 @@ def test_without_a_disk_the_ring_says_so_and_comes_back() -> None:
         assert ring.state is RingState.HEALTHY
         await ring.close()
         await task
+
+    run_simulated(main)
+
+
+def test_heads_of_freed_slots_are_overwritten_also_on_a_busy_ring_and_after_a_crash() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk = SimDisk()
+        await formatted(disk, slots=16)
+        ledger = ListLedger()
+        ring = ring_on(disk, clock, ledger)
+        assert await ring.mount()
+        one = feed(ring, clock)
+        for i in range(24):
+            one.append(i, 30_000)
+            await ring.tick()
+        assert ring.store is not None
+        freed = list(ring.store.table.closed_by_order())[:4]
+        assert all(disk.files[slot_path(ref.slot)].data[4:8] == b"ftyp" for ref in freed)
+        for ref in freed:
+            ring.store.free_slot(ref)
+        one.append(24, 1_000)
+        await ring.tick()  # freed with this commit; then the process dies
+        again = ring_on(disk, clock, ledger)
+        assert await again.mount()
+        await again.scan_now()
+        other = feed(again, clock, 2)
+        for i in range(8):
+            other.append(100 + i, 1_000)
+            await again.tick()
+        for ref in freed:
+            data = disk.files[slot_path(ref.slot)].data
+            in_use = again.store is not None and not again.store.table.is_current(ref)
+            assert in_use or data[4:8] == b"free", ref
+            assert in_use or not any(data[8 : 8 * 4096])
 
     run_simulated(main)

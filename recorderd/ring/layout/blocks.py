@@ -13,6 +13,7 @@ MINOR: Final = 0
 KNOWN_INCOMPATIBLE: Final = 0  # bits this version understands; none are defined yet
 MIN_SLOT_BYTES: Final = 64 * 1024
 MAX_SLOT_BYTES: Final = 256 * 1024 * 1024
+MAX_COUNTER: Final = 1 << 62  # generations, orders and sequence numbers stay below: no disk can make them overflow
 MAX_SLOTS: Final = 1 << 22
 MAX_TRACKS: Final = 16
 MAX_KEYS: Final = 1024  # per fragment; later ones are found by reading the fragment

@@ -11,6 +11,7 @@ from typing import Final
 from recorderd.ring.layout.blocks import (
     BLOCK,
     MAJOR,
+    MAX_COUNTER,
     MINOR,
     CorruptStructure,
     check_block,
@@ -56,8 +57,8 @@ class CheckpointHeader:
         if magic != _CHECKPOINT_MAGIC or disk != disk_id.bytes:
             raise CorruptStructure("checkpoint: not of this ring")
         check_features("checkpoint", major, incompatible)
-        if count > MAX_SECTIONS:
-            raise CorruptStructure(f"checkpoint: {count} sections")
+        if count > MAX_SECTIONS or sequence >= MAX_COUNTER or journal >= MAX_COUNTER:
+            raise CorruptStructure(f"checkpoint: {count} sections, sequence {sequence}, journal at {journal}")
         sections = []
         for i in range(count):
             number, _, crc, at, length = _SECTION.unpack_from(view, _CHECKPOINT.size + i * _SECTION.size)
@@ -87,6 +88,8 @@ class Counters:
         if len(data) != _COUNTERS.size:
             raise CorruptStructure("checkpoint: counters")
         generation, order, serial, slots, _ = _COUNTERS.unpack(data)
+        if generation >= MAX_COUNTER or order >= MAX_COUNTER or serial >= 1 << 31:
+            raise CorruptStructure("checkpoint: counters")
         return cls(generation, order, serial, slots)
 
 

@@ -168,7 +168,13 @@ class FragmentRecord:
             nonce,
             offset,
         )
-        if record.track_mask != mask or any(part.track >= MAX_TRACKS for part in parts):
+        tracks_here = {part.track for part in parts}
+        if (
+            record.track_mask != mask
+            or len(tracks_here) != len(parts)
+            or max(tracks_here, default=0) >= MAX_TRACKS
+            or any(point.track not in tracks_here for point in points)
+        ):
             raise CorruptStructure("fragment record: track mask does not match")
         return record
 
