@@ -28,6 +28,8 @@ COMMANDS: dict[str, Command] = {
     "groups": Command("groups", "recording groups and storage destinations"),
     "events": Command("events", "watch, search and raise events"),
     "locks": Command("locks", "ranges that are kept from recycling and deletion"),
+    "disks": Command("disks", "the disks: list, format, check, repair, mount, unmount, health"),
+    "fsck": Command("fsck", "check the ring of recordings, in use or unmounted, and repair it"),
     "poe": Command("poe", "PoE ports: status, on, off, cycle, priority, limit, budget"),
     "net": Command("net", "the network: status, set, apply, confirm, rollback, leases, neighbours"),
     "time": Command("time", "the clock: status, set, zone, servers, trust"),

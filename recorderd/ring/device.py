@@ -145,6 +145,11 @@ class FileDevice:
         self._direct = durability == "direct"
         self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._device = os.fstat(self._root).st_dev
+        try:
+            fcntl.flock(self._root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._root)
+            raise OSError(errno.EBUSY, f"{folder} is in use by another process") from None
 
     def release(self) -> None:
         if self._root >= 0:

@@ -110,6 +110,8 @@ class Ring:
         self._stop = asyncio.Event()
         self._stopped = asyncio.Event()
         self._running = False
+        self._ejected = False
+        self._away = asyncio.Event()
         self._commit_lock = asyncio.Lock()
         self._committed = asyncio.Event()
         self._state = RingState.CLOSED
@@ -330,11 +332,49 @@ class Ring:
         self._set_healthy()
         return True
 
+    async def eject(self) -> None:
+        """Commits, closes everything on the disk, so that it can be unmounted, and stays away from it until `insert`."""
+        self._ejected = True
+        self._away.clear()
+        self._urge.set()
+        if self._running:
+            await self._away.wait()
+        elif self._store is not None:
+            await self._part_from(self._store)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a ring that is not there now was in use: only that one will be taken back."""
+        return self._last_store is not None
+
+    def insert(self) -> None:
+        """The disk may be used again."""
+        self._ejected = False
+        self._urge.set()
+
+    async def _part_from(self, store: Store) -> None:
+        try:
+            await self._last_commits(store)
+            await store.io.calls.run(store.close_files)
+            store.io.calls.close()
+        except (DiskFailed, FlushFailed, OSError) as error:
+            log.error("%s: the last commit failed: %s", self._name, error)
+            self._let_go(store)
+        self._last_store, self._store = store, None
+        self._degrade(GapCause.DISK_MISSING, "the disk was taken out of use")
+
     async def run(self) -> None:
         """Commits until `close`. Comes back from every disk failure."""
         self._running = True
         try:
             while not self._stop.is_set():
+                if self._ejected:
+                    if self._store is not None:
+                        await self._part_from(self._store)
+                    self._away.set()
+                    self._urge.clear()
+                    await self._wait(self._urge, self._retry_s)
+                    continue
                 if self._store is None and not await self.mount():
                     await self._wait(self._stop, self._retry_s)
                     continue
@@ -415,7 +455,7 @@ class Ring:
         """Until `close` (None) or until the disk fails (why)."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or self._ejected):
             self._urge.clear()
             try:
                 await self.tick()

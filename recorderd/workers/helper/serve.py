@@ -24,39 +24,43 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 def serve(listening: socket.socket, rules: Rules, *, idle_s: float | None) -> None:
     """Serves until no request came for `idle_s` (systemd starts the helper again with the next one); None: for ever."""
     slots = threading.BoundedSemaphore(_BESIDE)
+    at_work: set[socket.socket] = set()
     listening.settimeout(idle_s)
     while True:
         try:
             connection, _ = listening.accept()
         except TimeoutError:
-            if all(slots.acquire(blocking=False) for _ in range(_BESIDE)):
+            if not at_work:
                 return
-            for _ in range(_BESIDE):  # something is still at work
-                slots.release()
             continue
         slots.acquire()
-        threading.Thread(target=_one, args=(connection, rules, slots), daemon=True).start()
+        at_work.add(connection)
+        threading.Thread(target=_one, args=(connection, rules, slots, at_work), daemon=True).start()
 
 
-def _one(connection: socket.socket, rules: Rules, slots: threading.BoundedSemaphore) -> None:
+def _one(
+    connection: socket.socket, rules: Rules, slots: threading.BoundedSemaphore, at_work: set[socket.socket]
+) -> None:
     try:
         with connection:
             _converse(connection, rules)
     except OSError as error:
         log.info("a client went away: %s", error)
     finally:
+        at_work.discard(connection)
         slots.release()
 
 
 def _converse(connection: socket.socket, rules: Rules) -> None:
     _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    if uid not in (0, rules.owner):
-        log.warning("refused user %d", uid)
-        _send(connection, helper.Failed(text="only the recorder may ask", refused=True))
-        return
     connection.settimeout(_REQUEST_S)
     try:
-        request = helper.decode_request(_line(connection))
+        line = _line(connection)  # read in any case: closing on unread bytes would take the answer back
+        if uid not in (0, rules.owner):
+            log.warning("refused user %d", uid)
+            _send(connection, helper.Failed(text="only the recorder may ask", refused=True))
+            return
+        request = helper.decode_request(line)
     except (ValueError, TimeoutError) as error:
         _send(connection, helper.Failed(text=f"not a request: {error}", refused=True))
         return
