@@ -113,6 +113,9 @@ class Pd692x0Mcu:
                 port.status = 0x43
             else:
                 port.status = 0x81 if self._room(port) else 0x20
+        on = sorted((p for p in self.ports if p.status >= 0x80), key=lambda p: p.priority)
+        while on and sum(self._wants(p) for p in on) > (self.bank_w - self.guard_w) * 10:
+            on.pop().status = 0x20  # a bank that became smaller takes power back
         self.supply.draws_mw[self.name] = sum(
             p.load.draw(now) for p in self.ports if p.status >= 0x80 and p.load is not None
         )

@@ -96,9 +96,16 @@ class RealtekPeer:
                     port.state = 5
                 else:
                     port.state = 2 if used + self._wants(port) <= self.budget - self.guard else 6
+        self._shed()
         self.supply.draws_mw[self.name] = sum(
             p.load.draw(now) for p in self.ports if p.state == 2 and p.load is not None
         )
+
+    def _shed(self) -> None:
+        """A budget that became smaller takes power back: from the lowest priority, of those from the last port."""
+        on = sorted((p for p in self.ports if p.state == 2), key=lambda p: p.priority, reverse=True)
+        while on and sum(self._wants(p) for p in on) > self.budget - self.guard:
+            on.pop().state = 6
 
     def answer(self, request: bytes) -> bytes:
         self.touch()
