@@ -48,10 +48,13 @@ class EthtoolSocket:
     """The kernel's own."""
 
     def __init__(self) -> None:
-        self._socket = GenericNetlinkSocket()
+        try:
+            self._socket = GenericNetlinkSocket()
+        except OSError as error:
+            raise BusFailed(f"netlink: {error.strerror or error}") from error
         try:
             self._socket.bind(FAMILY, PseMessage)
-        except NetlinkError as error:
+        except (NetlinkError, OSError) as error:
             self._socket.close()
             raise BusMissing("this kernel has no ethtool netlink family") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 import serial
@@ -63,4 +64,5 @@ class SerialLine:
             raise BusMissing(f"{self._path}: lost ({error})") from error
 
     def close(self) -> None:
-        self._port.close()
+        with contextlib.suppress(serial.SerialException, OSError):  # of a line that is gone already
+            self._port.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from hw.boards.findings import Finding
 from hw.poe.errors import NotSupported, PoeError
@@ -12,6 +13,7 @@ from hw.poe.vocabulary import Priority
 from recorderd.control.dispatch import Dispatch, Last
 from recorderd.control.peer import Peer
 from recorderd.model.ports import Clock
+from recorderd.power.memory import NotStored
 from recorderd.power.rescuer import RescueService
 from recorderd.power.schedules import DAYS, OffWindow
 from recorderd.power.service import PowerService, UnknownPort
@@ -28,11 +30,22 @@ _MAX_HOLD_MS = 30 * 86_400_000
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class PortUsers:
+    """The devices behind a port, and those of them that are being recorded now."""
+
+    devices: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
+
+
+_NOBODY = PortUsers()
+
+
 class PoeFace:
     """`power` None: a board without PoE.
 
-    `recorded_on` names the cameras behind a port that are being recorded now; `protected` are the ports in the path of a login;
-    `device` finds one by its name or id; `check` looks at the board.
+    `users` says who is behind which port, by label; `protected` are the ports in the path of a login; `device` finds one by its name or
+    id; `check` looks at the board.
     """
 
     def __init__(
@@ -41,7 +54,7 @@ class PoeFace:
         power: PowerService | None,
         rescue: RescueService | None,
         clock: Clock,
-        recorded_on: Callable[[str], Sequence[str]],
+        users: Callable[[], Mapping[str, PortUsers]],
         protected: Callable[[], frozenset[str]],
         device: Callable[[str], uuid.UUID | None],
         device_names: Callable[[], Mapping[uuid.UUID, str]],
@@ -50,7 +63,7 @@ class PoeFace:
         self._service = power
         self._rescuer = rescue
         self._clock = clock
-        self._recorded_on = recorded_on
+        self._users = users
         self._protected = protected
         self._device = device
         self._device_names = device_names
@@ -80,11 +93,11 @@ class PoeFace:
             await self._clock.sleep(_WATCH_S)
 
     def _now(self) -> poe.Status:
-        status = self._power().status()
+        status, users = self._power().status(), self._users()
         budget = status.budget
         return poe.Status(
             board=status.board,
-            ports=[self._port(p) for p in status.ports],
+            ports=[self._port(p, users.get(p.label, _NOBODY)) for p in status.ports],
             controllers=[
                 poe.Controller(
                     id=c.id,
@@ -118,11 +131,11 @@ class PoeFace:
             ),
         )
 
-    def _port(self, port: PortStatus) -> poe.Port:
+    def _port(self, port: PortStatus, users: PortUsers) -> poe.Port:
         now = self._clock.boottime_ns()
         return poe.Port(
             label=port.label,
-            device=port.device or ", ".join(self._recorded_on(port.label)),
+            device=", ".join(users.devices),
             controller=port.controller,
             netdev=port.netdev,
             state=port.state,
@@ -152,7 +165,7 @@ class PoeFace:
 
     async def _switch_on(self, call: poe.PortCall, _: Peer) -> Nothing:
         self._known(call.port)
-        await self._power().set_admin(call.port, on=True)
+        await _stored(self._power().set_admin(call.port, on=True))
         return Nothing()
 
     async def _switch_off(self, call: poe.SwitchOffCall, _: Peer) -> poe.SwitchedOff:
@@ -161,7 +174,7 @@ class PoeFace:
         if call.port in self._protected() and not call.keep:
             await self._power().off_on_trial(call.port, _TRIAL_S)
             return poe.SwitchedOff(back_on=to_rfc3339(self._clock.realtime_ns() + round(_TRIAL_S * 1e9)))
-        await self._power().set_admin(call.port, on=False)
+        await _stored(self._power().set_admin(call.port, on=False))
         return poe.SwitchedOff(back_on=None)
 
     async def _cycle(self, call: poe.CycleCall, _: Peer) -> Nothing:
@@ -176,7 +189,7 @@ class PoeFace:
     async def _set_priority(self, call: poe.PriorityCall, _: Peer) -> Nothing:
         self._known(call.port)
         try:
-            await self._power().set_priority(call.port, Priority[call.priority.upper()])
+            await _stored(self._power().set_priority(call.port, Priority[call.priority.upper()]))
         except PoeError as error:
             raise Unavailable(str(error)) from error
         return Nothing()
@@ -190,7 +203,7 @@ class PoeFace:
         if call.limit_mw is not None and call.limit_mw < draws:
             self._confirmed(call.port, call.confirm, f"draws {draws / 1000:.1f} W, more than that, and is cut off")
         try:
-            await self._power().set_limit(call.port, call.limit_mw)
+            await _stored(self._power().set_limit(call.port, call.limit_mw))
         except NotSupported as error:
             raise Conflict(str(error)) from error
         except PoeError as error:
@@ -201,7 +214,7 @@ class PoeFace:
         self._known(call.port)
         if len(call.off) > 16:
             raise InvalidArgument("off", "at most 16 windows", str(len(call.off)))
-        await self._power().set_schedule(call.port, tuple(_window(w) for w in call.off))
+        await _stored(self._power().set_schedule(call.port, tuple(_window(w) for w in call.off)))
         return Nothing()
 
     # --- rescue and board
@@ -216,7 +229,7 @@ class PoeFace:
             raise Unavailable(
                 "the camera rescue is switched off (power.rescue in recorderd.toml), or the board has no PoE"
             )
-        await self._rescuer.hold(device, call.for_ms / 1_000)
+        await _stored(self._rescuer.hold(device, call.for_ms / 1_000))
         return Nothing()
 
     async def _holds(self, _: Nothing, __: Peer) -> poe.Holds:
@@ -250,10 +263,17 @@ class PoeFace:
             raise NotFound("port", printable(label)) from None
 
     def _confirmed(self, label: str, confirm: bool, what: str) -> None:
-        cameras = self._recorded_on(label)
+        cameras = self._users().get(label, _NOBODY).recorded
         if cameras and not confirm:
             names = ", ".join(printable(c) for c in cameras)
             raise ConfirmationNeeded(f"port {label} {what}: {names} is being recorded and loses pictures")
+
+
+async def _stored(change: Awaitable[None]) -> None:
+    try:
+        await change
+    except NotStored as error:
+        raise Unavailable(f"nothing was changed: {error}") from error
 
 
 def _window(window: poe.OffWindow) -> OffWindow:

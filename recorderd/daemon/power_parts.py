@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from hw.boards.board import Board
 from recorderd.control.cameras import Cameras
-from recorderd.control.poe import PoeFace
+from recorderd.control.poe import PoeFace, PortUsers
 from recorderd.daemon.watchdog import Service
 from recorderd.model.device import Device
 from recorderd.model.objects import Objects
@@ -55,7 +55,8 @@ class Unlocated:
 class _Devices:
     """The configured devices as power needs them, read when asked: they change while the recorder runs."""
 
-    def __init__(self, objects: Objects, cameras: Cameras) -> None:
+    def __init__(self, objects: Objects, cameras: Cameras, locator: CameraLocator) -> None:
+        self._locator = locator
         self._devices = cast("dict[str, Device]", objects.tables["device"])
         self._cameras = cameras
 
@@ -71,13 +72,22 @@ class _Devices:
                 return device.uid
         return None
 
-    def recorded_on(self, port: str) -> Sequence[str]:
-        """Names of the cameras bound to a port from which something is recorded now."""
-        return [
-            seen.name
-            for seen in self._cameras.seen()
-            if seen.device is not None and seen.device.poe_port == port and self._cameras.state(seen) == "recording"
-        ]
+    def users(self) -> Mapping[str, PortUsers]:
+        """By label: as the operator bound the devices, else as they were located."""
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        ports: dict[uuid.UUID, str] = {}
+        for device in self._devices.values():
+            place = self._locator.locate(device.address) if not device.poe_port and device.address else None
+            port = device.poe_port or (place.port if place is not None else "")
+            if port:
+                ports[device.uid] = port
+                found.setdefault(port, ([], []))[0].append(device.id)
+        for seen in self._cameras.seen():
+            if seen.device is not None and seen.device.uid in ports and self._cameras.state(seen) == "recording":
+                recorded = found[ports[seen.device.uid]][1]
+                if seen.device.id not in recorded:
+                    recorded.append(seen.device.id)
+        return {port: PortUsers(tuple(devices), tuple(recorded)) for port, (devices, recorded) in found.items()}
 
 
 def build_power_parts(
@@ -96,7 +106,7 @@ def build_power_parts(
 ) -> PowerParts:
     """`locator` None: the network is not watched."""
     where = locator or Unlocated()
-    devices = _Devices(objects, cameras)
+    devices = _Devices(objects, cameras, where)
     rescue = None
     if power is not None and settings.power.rescue:
         rescue = RescueService(
@@ -121,7 +131,7 @@ def build_power_parts(
         power=power,
         rescue=rescue,
         clock=clock,
-        recorded_on=devices.recorded_on,
+        users=devices.users,
         protected=where.protected_ports,
         device=devices.find,
         device_names=devices.names,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from hw.boards.board import Board
 from hw.boards.check import check_board
-from hw.boards.findings import Finding
+from hw.boards.findings import Finding, error
 from hw.boards.health import BoardReading, Level, Symptom, line, look, symptoms
+from hw.poe.bus_thread import BusThread
+from hw.poe.errors import BusHung
 from recorderd.model.ports import Clock, Event, EventSink
 from recorderd.power.service import PowerService
 from recorderd.power.topics import BOARD, FAN, TEMPERATURE
@@ -18,6 +19,7 @@ from recorderd.power.topics import BOARD, FAN, TEMPERATURE
 log = logging.getLogger("board")
 
 _LOOK_S = 10.0
+_LOOK_LIMIT_S = 20.0  # a temperature read through a disk that spins up takes a while
 
 
 class BoardHealth:
@@ -39,19 +41,26 @@ class BoardHealth:
         self._power = power
         self._root = root
         self._look = look
+        self._runner = BusThread("board sensors")
         self._reading = BoardReading()
         self._symptoms: tuple[Symptom, ...] = ()
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            self._take(await self._sensors())
-            await self._clock.sleep(_LOOK_S)
+        try:
+            while True:
+                self._take(await self._sensors())
+                await self._clock.sleep(_LOOK_S)
+        finally:
+            self._runner.stop()
 
     async def _sensors(self) -> BoardReading:
         if self._look is not None:
             return self._look()
-        return await asyncio.to_thread(look, self._board.health, root=self._root)
+        try:
+            return await self._runner.call(lambda: look(self._board.health, root=self._root), limit_s=_LOOK_LIMIT_S)
+        except BusHung:
+            return BoardReading(unreadable=("the board's sensors do not answer (a disk that hangs?)",))
 
     def _take(self, reading: BoardReading) -> None:
         for text in set(reading.unreadable) - set(self._reading.unreadable):
@@ -121,10 +130,15 @@ class BoardHealth:
                 for c in status.controllers
             }
             drawn = status.budget.measured_mw
-        found = await asyncio.to_thread(
-            check_board, self._board, controllers=controllers, drawn_mw=drawn, root=self._root
-        )
-        return self._board.title or self._board.name, found
+        title = self._board.title or self._board.name
+
+        def check() -> list[Finding]:
+            return check_board(self._board, controllers=controllers, drawn_mw=drawn, root=self._root)
+
+        try:
+            return title, await self._runner.call(check, limit_s=_LOOK_LIMIT_S)
+        except BusHung as hung:
+            return title, [error("sensors", str(hung), "a disk that hangs holds up its temperature sensor")]
 
 
 def _event(name: str, level: Level, text: str) -> Event:

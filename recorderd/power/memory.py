@@ -58,6 +58,10 @@ class PowerMemory(Protocol):
     async def save(self, record: PowerRecord) -> None: ...
 
 
+class NotStored(Exception):
+    """The record could not be written; the text is one line for the operator."""
+
+
 class Keeper:
     """The one holder of the record: services change it through here, and a change is stored before it counts."""
 
@@ -75,12 +79,21 @@ class Keeper:
                 self._loaded = True
             return self.record
 
-    async def update(self, change: Callable[[PowerRecord], PowerRecord]) -> None:
-        """Returns once the changed record is stored. Raises what the store raises; then nothing has changed."""
+    async def update(self, change: Callable[[PowerRecord], PowerRecord], *, even_unstored: bool = False) -> None:
+        """Returns once the changed record is stored.
+
+        Raises `NotStored` when it cannot be; then nothing has changed, unless `even_unstored`: what has happened counts, at least until
+        the next restart.
+        """
         await self.load()
         async with self._turn:
             changed = change(self.record)
-            await self._store.save(changed)
+            try:
+                await self._store.save(changed)
+            except OSError as error:
+                if even_unstored:
+                    self.record = changed
+                raise NotStored(f"the state of power cannot be stored: {error.strerror or error}") from error
             self.record = changed
 
 
@@ -123,12 +136,10 @@ class FileMemory:
 
     def _save(self, data: bytes) -> None:
         partial = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -7,7 +7,6 @@ PROBE state over rtnetlink, which makes the kernel ask at once, and its verdict 
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -76,7 +75,7 @@ class NetworkProber:
         return True, True
 
     async def _ask_neighbour(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        """Makes the kernel ask now. False: it cannot be asked (no entry, no permission), so ARP says nothing."""
+        """Makes the kernel ask now. False: it cannot be made to (no permission, no netlink), so ARP says nothing."""
         try:
             async with self._netlink() as route:
                 entry = await self._entry(route, ip)
@@ -86,14 +85,15 @@ class NetworkProber:
                 if state & _PRESENT and lladdr:
                     await route.neigh("change", dst=str(ip), lladdr=lladdr, ifindex=index, state=_PROBE)
                 return True
-        except NetlinkError as error:
-            if error.code in (errno.EPERM, errno.EACCES, errno.ENOENT):
-                return False
-            raise
+        except (NetlinkError, OSError):
+            return False
 
     async def _neighbour_state(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool | None:
-        async with self._netlink() as route:
-            entry = await self._entry(route, ip)
+        try:
+            async with self._netlink() as route:
+                entry = await self._entry(route, ip)
+        except (NetlinkError, OSError):
+            return None
         if entry is None:
             return None
         state, _, _ = entry

@@ -17,7 +17,7 @@ from hw.poe.errors import PoeError
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import CameraHealth, CameraLocator, CameraPlace, Clock, Event, EventSink, HealthSource
 from recorderd.model.timeline import Trust
-from recorderd.power.memory import CycleRecord, HoldRecord, Keeper, PowerRecord
+from recorderd.power.memory import CycleRecord, HoldRecord, Keeper, NotStored, PowerRecord
 from recorderd.power.reachability import Prober
 from recorderd.power.rescue import Alarm, Cycle, Patience, Reach, Rescue, Sight, Silence, rescue_step
 from recorderd.power.service import PowerService, UnknownPort
@@ -148,7 +148,10 @@ class RescueService:
             recent = (r for r in record.cycles if self._recent(r, now))
             return msgspec.structs.replace(record, cycles=(*recent, *records))
 
-        await self._keeper.update(counted)
+        try:
+            await self._keeper.update(counted, even_unstored=True)
+        except NotStored as error:
+            log.error("%s; the cycle counts until the next restart only", error)
         log.warning("%s", detail)
         for device in cycle.devices:
             self._health.rescue_began(device, detail)
@@ -195,7 +198,7 @@ class RescueService:
         return self._clock.trust() is Trust.NONE or self._clock.realtime_ns() < hold.until_utc_ns
 
     async def hold(self, device: uuid.UUID, seconds: float) -> None:
-        """Leaves the device alone for so long, over restarts too; 0 ends a hold. Durable when it returns."""
+        """Leaves the device alone for so long, over restarts too; 0 ends a hold. Durable when it returns; raises `NotStored`."""
         until = HoldRecord(
             device=device,
             boot_id=self._boot_id,

@@ -25,7 +25,7 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, EventSink
 from recorderd.model.timeline import Trust
 from recorderd.power.budget import Basis
-from recorderd.power.memory import Keeper, PortWish
+from recorderd.power.memory import Keeper, NotStored, PortWish
 from recorderd.power.policy import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput, step
 from recorderd.power.schedules import OffWindow, off_now
 from recorderd.power.status import BudgetStatus, PortStatus, PowerStatus
@@ -84,7 +84,6 @@ class PowerService:
         self._reasons: dict[str, str] = {}
         self._trials: dict[str, int] = {}  # switched off until then, unless confirmed
         self._lldp_mw: dict[str, int] = {}
-        self._devices: dict[str, str] = {}
         self._alarm = False
         self._port_lost: Callable[[str, GapCause, str], None] = lambda *_: None
         self._poke = asyncio.Event()
@@ -270,7 +269,7 @@ class PowerService:
         self._poke.set()
 
     async def set_admin(self, label: str, on: bool) -> None:
-        """Raises `UnknownPort`. Durable when it returns; the port follows within a poll."""
+        """Raises `UnknownPort`, `NotStored`. Durable when it returns; the port follows within a poll."""
         await self._set_wish(label, msgspec.structs.replace(self._wish_of(label), admin=on))
         self._trials.pop(label, None)
 
@@ -291,16 +290,24 @@ class PowerService:
         return self._wish_of(label).off
 
     async def set_priority(self, label: str, priority: Priority) -> None:
-        """Raises `UnknownPort`, `PoeError`; then nothing is stored."""
+        """Raises `UnknownPort`, `PoeError`, `NotStored`; then nothing has changed."""
         wish = msgspec.structs.replace(self._wish_of(label), priority=int(priority))
-        await self._apply(label, wish)
-        await self._set_wish(label, wish)
+        await self._change(label, wish)
 
     async def set_limit(self, label: str, limit_mw: int | None) -> None:
-        """None: back to what the board allows. Raises `UnknownPort`, `PoeError`; then nothing is stored."""
+        """None: back to what the board allows. Raises `UnknownPort`, `PoeError`, `NotStored`; then nothing has changed."""
         wish = msgspec.structs.replace(self._wish_of(label), limit_mw=limit_mw)
-        await self._apply(label, wish, limit_too=True)
-        await self._set_wish(label, wish)
+        await self._change(label, wish, limit_too=True)
+
+    async def _change(self, label: str, wish: PortWish, *, limit_too: bool = False) -> None:
+        """To the controller, then to the store; what cannot be stored is taken back."""
+        former = self._wish(label)
+        await self._apply(label, wish, limit_too=limit_too)
+        try:
+            await self._set_wish(label, wish)
+        except NotStored:
+            await self._apply(label, former, limit_too=limit_too)
+            raise
 
     async def _apply(self, label: str, wish: PortWish, *, limit_too: bool = False) -> None:
         """Tells the controller the port's limit and priority, as far as it knows such things."""
@@ -319,8 +326,12 @@ class PowerService:
     async def _opened(self, watched: WatchedController) -> None:
         """A controller was opened, perhaps after it lost its settings."""
         for port in self._ports.values():
-            if port.pse == watched.placed.id and watched.placed.pse.driver != "kernel":
+            if port.pse != watched.placed.id or watched.placed.pse.driver == "kernel":
+                continue
+            try:
                 await self._apply(port.label, self._wish(port.label))
+            except PoeError as error:
+                log.warning("port %s: limit or priority not taken: %s", port.label, error)
 
     async def cycle(self, port: str, reason: str) -> None:
         """Off, at least 3 s without voltage, on again; returns when the port may have power again.
@@ -361,10 +372,6 @@ class PowerService:
         else:
             self._lldp_mw[label] = power_mw
         self._poke.set()
-
-    def set_devices(self, names: Mapping[str, str]) -> None:
-        """Names of the devices behind the ports, by label, for the table."""
-        self._devices = dict(names)
 
     # --- what it knows
 
@@ -436,7 +443,6 @@ class PowerService:
             last_fault_ns=memo.backoff.last_fault_ns,
             retry_ns=max(memo.backoff.retry_ns, memo.hold_ns),
             reason=self._reasons.get(port.label, ""),
-            device=self._devices.get(port.label, ""),
             netdev=port.netdev,
         )
 

@@ -29,7 +29,6 @@ class PortStatus:
     last_fault_ns: int
     retry_ns: int  # of a port in back-off
     reason: str  # newest decision about the port
-    device: str = ""
     netdev: str = ""
 
 

@@ -11,7 +11,7 @@ from hw.boards.findings import Finding, error
 from hw.poe.vocabulary import Priority
 from recorderd.control.dispatch import Dispatch
 from recorderd.control.peer import Peer
-from recorderd.control.poe import PoeFace
+from recorderd.control.poe import PoeFace, PortUsers
 from recorderd.ctl.board import render as render_board
 from recorderd.ctl.poe import days, render, render_budget
 from recorderd.ctl.session import Failure
@@ -34,7 +34,7 @@ def _face(made: Rig, protected: frozenset[str] = frozenset(), recorded: str = "3
         power=made.service,
         rescue=None,
         clock=made.clock,
-        recorded_on=lambda label: ["door"] if label == recorded else [],
+        users=lambda: {recorded: PortUsers(("door",), ("door",))},
         protected=lambda: protected,
         device=lambda name: DEVICE if name == "door" else None,
         device_names=lambda: {DEVICE: "door"},
@@ -142,6 +142,22 @@ def test_wrong_arguments_are_named() -> None:
             await face._hold(poe.HoldCall(device="nobody", for_ms=1_000), PEER)
         with pytest.raises(Unavailable, match="rescue is switched off"):
             await face._hold(poe.HoldCall(device="door", for_ms=1_000), PEER)
+
+    _with_face(check)
+
+
+def test_what_cannot_be_stored_is_not_done_and_said() -> None:
+    async def check(made: Rig, face: PoeFace) -> None:
+        store = made.service._keeper._store
+
+        async def save(record: object) -> None:
+            raise OSError(30, "Read-only file system")
+
+        store.save = save  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match=r"nothing was changed: .* Read-only file system"):
+            await face._switch_off(poe.SwitchOffCall(port="4"), PEER)
+        await made.wait(3)
+        assert made.states()["4"] == "delivering"
 
     _with_face(check)
 

@@ -134,6 +134,23 @@ def test_from_the_last_byte_to_the_port_off_in_20_s_for_3_s_and_media_again() ->
     run_simulated(main)
 
 
+def test_a_broken_store_does_not_keep_a_camera_from_its_rescue() -> None:
+    class Broken(VolatileMemory):
+        async def save(self, record: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    async def main(clock: FakeClock) -> None:
+        async with _running(clock, Broken()) as (made, cameras, rescuer):
+            await made.until(lambda: len(made.delivering()) == 8)
+            await made.wait(60)
+            _hang(cameras, "3")
+            await made.wait(60)
+            assert len(cameras.began) == 1
+            assert rescuer._cycles_today("3", clock.boottime_ns()) == 1, "it counts until the next restart"
+
+    run_simulated(main)
+
+
 def test_a_hold_leaves_the_camera_alone_and_ends() -> None:
     async def main(clock: FakeClock) -> None:
         memory = VolatileMemory()
