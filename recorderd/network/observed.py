@@ -146,7 +146,7 @@ def _link(message: Any, names: dict[int, str]) -> Link:  # noqa: ANN401
     kind = (info.get("kind") if info else "") or ""
     data = info.get("data") if info else None
     slave = info.get("slave_data") if info and info.get("slave_kind") == "bridge" else None
-    filtering = data.get("vlan_filtering") if kind == "bridge" and data is not None else None
+    filtering = data.get("br_vlan_filtering") if kind == "bridge" and data is not None else None
     isolated = slave.get("isolated") if slave is not None else None
     inet = message.get(("af_spec", "af_inet")) or {}
     inet6 = message.get(("af_spec", "af_inet6", "inet6_conf")) or {}
@@ -175,7 +175,7 @@ def _vlan(kind: str, data: Any, *, filtering: bool) -> int:  # noqa: ANN401
         return 0
     if kind == "vlan":
         return int(data.get("vlan_id") or 0)
-    return int(data.get("vlan_default_pvid") or 0) if kind == "bridge" and filtering else 0
+    return int(data.get("br_vlan_default_pvid") or 0) if kind == "bridge" and filtering else 0
 
 
 def _address(message: Any, names: dict[int, str]) -> Address:  # noqa: ANN401

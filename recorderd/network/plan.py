@@ -82,7 +82,7 @@ def plan(
         steps += link_steps
         if any(isinstance(step, SetUp | SetMaster | SetConf | AddLink) for step in link_steps):
             disturbed.add(link.name)
-    gone = _addresses_gone(goal, observed, repair=repair, notes=notes)
+    gone = _addresses_gone(goal, formerly, observed, repair=repair, notes=notes)
     steps += _paths_gone(goal, formerly, observed, repair=repair)
     steps += [DeleteAddress(address) for address in gone]
     steps += _addresses_added(goal, observed, gone, disturbed)
@@ -169,13 +169,14 @@ def _link_steps(goal: GoalLink, seen: Link | None) -> list[Step]:
     return steps
 
 
-def _addresses_gone(goal: Goal, observed: Observed, *, repair: bool, notes: list[str]) -> list[Address]:
+def _addresses_gone(goal: Goal, formerly: Goal, observed: Observed, *, repair: bool, notes: list[str]) -> list[Address]:
     gone = []
     wanted = {(address.link, address.cidr) for address in goal.addresses}
+    ours_before = {(address.link, address.cidr) for address in formerly.addresses}
     for link in goal.links:
-        if link.untouched_addresses:
-            continue
         for address in observed.addresses_of(link.name):
+            if link.untouched_addresses and (link.name, address.cidr) not in ours_before:
+                continue
             if address.by_kernel or (link.name, address.cidr) in wanted:
                 continue
             if address.valid_s is not None and link.keeps_leases:
