@@ -39,7 +39,7 @@ class LaneTrack:
     track: uuid.UUID
     token: str
     stream_track: int  # index in the session's formats
-    format: TrackFormat
+    format: TrackFormat  # in force now
     received_ns: int = 0
     durable_ns: int = 0
     waiting_ns: int = 0  # the oldest unit that is not durable
@@ -148,6 +148,7 @@ class Lane:
         index = self._by_stream.get(stream_track)
         if index is not None:
             self._fragmenter.set_format(index, new)
+            self.tracks[index].format = new
 
     # --- out -----------------------------------------------------------------------------------------------
 

@@ -119,3 +119,31 @@ def test_the_command_prints_its_urls_and_ends_on_a_signal():
         assert await asyncio.wait_for(process.wait(), 10) == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("size", "other"), [((320, 240), (160, 120)), ((160, 120), (320, 240))])
+def test_other_parameter_sets_on_command(size, other):
+    async def main() -> None:
+        source = LiveSource(VideoSettings("h264", *size, Fraction(25), gop=10))
+        async with Camera(source) as camera:
+
+            def sizes() -> list[tuple[int, int]]:
+                got = []
+                with av.open(camera.url, options=TCP, timeout=10) as container:
+                    for frame in container.decode(video=0):
+                        got.append((frame.width, frame.height))
+                        if len(got) == 5:
+                            source.change_parameter_sets()
+                        if len(got) > 200 or got[-1] == other:
+                            break
+                return got
+
+            got = await asyncio.to_thread(sizes)
+            assert (got[0], got[-1]) == (size, other)
+
+    asyncio.run(main())
+
+
+def test_too_narrow_for_the_clock():
+    with pytest.raises(ValueError, match="at least 144"):
+        LiveSource(VideoSettings("h264", 128, 96))

@@ -22,6 +22,7 @@ from hw.sim.camera.sound import SoundEncoder, SoundSettings
 
 VIDEO, AUDIO = 0, 1
 CLOCK_CHARACTERS = 22
+LEAST_WIDTH = 144  # samples that hold the clock
 
 
 def clock_text(wall_ns: int) -> str:
@@ -31,7 +32,10 @@ def clock_text(wall_ns: int) -> str:
 
 
 class LiveSource:
-    """`wall_ns` is the camera's own clock (nanoseconds since 1970), drawn into the picture."""
+    """`wall_ns` is the camera's own clock (nanoseconds since 1970), drawn into the picture.
+
+    The other parameter sets are those of half the size, or of twice where half would be too narrow for the clock.
+    """
 
     def __init__(
         self,
@@ -41,10 +45,14 @@ class LiveSource:
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._video = video or VideoSettings()
+        if self._video.width < LEAST_WIDTH:
+            raise ValueError(
+                f"a picture of {self._video.width} samples is too narrow for the clock: at least {LEAST_WIDTH}"
+            )
         self._sound = sound
         self._codec = {"h264": VideoCodec.H264, "h265": VideoCodec.H265}[self._video.codec]
         self.wall_ns = wall_ns
-        self._small = False
+        self._other_size = False
         self._scene, self._encoder = self._start_encoder()
         first = VideoEncoder(self._video, low_delay=True)
         opening = first.encode(self._scene.draw(0.0, "")) or first.flush()
@@ -80,13 +88,16 @@ class LiveSource:
         return playback
 
     def change_parameter_sets(self) -> None:
-        self._small = not self._small
+        self._other_size = not self._other_size
         self._scene, self._encoder = self._start_encoder()
 
     def _start_encoder(self) -> tuple[Scene, VideoEncoder]:
         settings = self._video
-        if self._small:
-            settings = replace(settings, width=settings.width // 8 * 4, height=settings.height // 8 * 4)
+        if self._other_size:
+            width, height = settings.width // 8 * 4, settings.height // 8 * 4
+            if width < LEAST_WIDTH:
+                width, height = 2 * settings.width, 2 * settings.height
+            settings = replace(settings, width=width, height=height)
         scene = Scene(width=settings.width, height=settings.height, texture=settings.texture)
         return scene, VideoEncoder(settings, low_delay=True)
 
