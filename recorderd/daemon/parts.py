@@ -18,8 +18,10 @@ from recorderd.control.dispatch import Dispatch, Face
 from recorderd.control.explain import Chain
 from recorderd.control.media import MediaFace
 from recorderd.control.names import RecordingNames
+from recorderd.control.network import NetworkFace
 from recorderd.control.recording_faces import recording_faces
 from recorderd.control.system import SystemFace
+from recorderd.control.time import TimeFace
 from recorderd.control.timeline import TimelineFace
 from recorderd.daemon.power_parts import build_power_parts
 from recorderd.daemon.watchdog import LoopProbe, Service
@@ -30,6 +32,7 @@ from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
 from recorderd.model.limits import Limits
 from recorderd.model.media_ram import MediaRam
+from recorderd.network.parts import network_parts
 from recorderd.power.memory import FileMemory, Keeper
 from recorderd.power.service import PowerService
 from recorderd.recording.exports import Exports
@@ -81,17 +84,29 @@ def look_up(settings: Settings) -> Surroundings:
 def build(settings: Settings, surroundings: Surroundings) -> Parts:
     """Opens the state file; starts nothing. Raises `SettingsError` for what the operator must mend."""
     clock = SystemClock()
+    boot = boot_id()
     state = _open_state(settings)
     ledger = RingLedger(clock=clock)
     ring = Ring.at(
         Path(settings.disk.path),
         ledger=ledger,
         clock=clock,
-        boot_id=boot_id(),
+        boot_id=boot,
         durability=_DURABILITY[settings.disk.durability],
         queue_bytes=settings.media_ram_bytes() // 2,
     )
     broker = Broker(clock=clock, history=History())
+    board_ports = surroundings.board.port if surroundings.board is not None else ()
+    network = network_parts(
+        settings=settings.network,
+        zone=settings.time.zone,
+        state_folder=Path(settings.paths.state),
+        run_folder=Path(settings.paths.socket).parent,
+        labels={port.netdev: port.label for port in board_ports if port.netdev},
+        events=broker,
+        clock=clock,
+    )
+    clock.trusted_by(network.keeper.trust)
     camera_events = CameraEvents(broker=broker, clock=clock)
     media_ram = MediaRam(settings.media_ram_bytes())
     ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
@@ -139,7 +154,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         cameras=cameras,
         clock=clock,
         events=broker,
-        boot_id=boot_id(),
+        boot_id=boot,
+        locator=network.service,
     )
     system = SystemFace(
         settings=settings,
@@ -160,6 +176,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         power_parts.face,
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
         MediaFace(exports=Exports(ring=ring, clock=clock), names=names, queries=ledger.queries),
+        NetworkFace(service=network.service),
+        TimeFace(keeper=network.keeper),
         *recording_faces(service=recordings, broker=broker, clock=clock),
     ]
     dispatch = Dispatch()
@@ -173,7 +191,12 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         ingest=ingest,
         recordings=recordings,
         probe=probe,
-        beside=(Service("camera events", camera_events.run), *power_parts.services()),
+        beside=(
+            Service("camera events", camera_events.run),
+            Service("network", network.service.run),
+            Service("time", network.keeper.run),
+            *power_parts.services(),
+        ),
         system=system,
         dispatch=dispatch,
     )

@@ -10,9 +10,13 @@ from recorderd.model.timeline import Trust
 
 
 class SystemClock:
-    """CLOCK_BOOTTIME and CLOCK_REALTIME of this machine; trust comes from whoever owns time."""
+    """CLOCK_BOOTTIME and CLOCK_REALTIME of this machine; trust comes from whoever owns time, none until then."""
 
     def __init__(self, trust: Callable[[], Trust] | None = None) -> None:
+        self._trust = trust
+
+    def trusted_by(self, trust: Callable[[], Trust]) -> None:
+        """Names the owner of time, who needs this clock himself."""
         self._trust = trust
 
     def boottime_ns(self) -> int:

@@ -128,8 +128,8 @@ class Watch:
         try:
             self._lldp_socket = self._packet(lldp.ETHERTYPE, self._lldp)
             self._packet(arp.ETHERTYPE, self._arp)
-        except PermissionError:
-            self.raw_refused = "ARP and LLDP are not heard: CAP_NET_RAW is missing"
+        except OSError as error:  # EPERM without the capability, EAFNOSUPPORT where the unit restricts address families
+            self.raw_refused = f"ARP and LLDP are not heard: no packet sockets ({error.strerror})"
             log.warning("network: %s", self.raw_refused)
 
     def listen_on(self, links: Iterable[int]) -> None:
