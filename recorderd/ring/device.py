@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from recorderd.ring.layout import BLOCK
+
 _libc = ctypes.CDLL(None, use_errno=True)  # CDLL drops the GIL while a call runs
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
@@ -201,6 +203,11 @@ class FileDevice:
         if info.st_size != size:
             raise UnsafeFile(f"{path}: {info.st_size} bytes instead of {size}")
         if self._direct:
+            unit = direct_alignment(fd)
+            if unit > BLOCK:
+                raise UnsafeFile(
+                    f"{path}: its device wants direct writes of {unit} bytes, the ring writes blocks of {BLOCK}"
+                )
             covered = 0
             for extent in extents(fd):
                 if extent.shared:
@@ -261,6 +268,20 @@ class FileDevice:
     def sync_folder(self, path: str) -> None:
         with self._folder(path) as fd:
             os.fsync(fd)
+
+
+_STATX_DIOALIGN: Final = 0x2000
+_AT_EMPTY_PATH: Final = 0x1000
+_STATX_BYTES: Final = 256
+
+
+def direct_alignment(fd: int) -> int:
+    """What offsets and lengths of direct I/O must be multiples of (statx(2), Linux 6.1); 0 where the kernel does not say."""
+    answer = ctypes.create_string_buffer(_STATX_BYTES)
+    if _libc.statx(fd, b"", _AT_EMPTY_PATH, _STATX_DIOALIGN, answer) != 0:
+        raise _last_error("statx")
+    mask = struct.unpack_from("=I", answer, 0)[0]
+    return int(struct.unpack_from("=I", answer, 0x9C)[0]) if mask & _STATX_DIOALIGN else 0
 
 
 def filesystem_kind(fd: int) -> str:

@@ -111,7 +111,7 @@ async def play(ring: Ring, chosen: Sequence[Extent], *, lead_in: bool = False) -
             started = not lead_in
             async for sample in _samples(reader, extent, index, identity, from_start=lead_in):
                 if sample.instant.ns >= extent.stop.ns:
-                    break
+                    continue  # in decoding order a later picture may come before an earlier one
                 if sample.instant.ns < extent.start.ns:
                     if sample.key:
                         held = []
