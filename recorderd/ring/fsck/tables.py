@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from recorderd.ring.border import SlotRef, SlotSummary
 from recorderd.ring.fsck.findings import Report, Severity
 from recorderd.ring.layout import SlotState
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ledger.ranges import intersect, subtract
-from recorderd.ring.ledger.runs import RUNNING
+from recorderd.ring.ledger.rows import Rows
 from recorderd.ring.store import Store
 
 _HELD = (int(SlotState.OPEN), int(SlotState.CLOSED))
@@ -70,12 +71,8 @@ def _spans(store: Store, ledger: RingLedger, report: Report, *, repair: bool) ->
             ref = SlotRef(int(row["slot"]), int(row["generation"]))
             if ref not in store.live:
                 too_long[ref] = int(table.rows["fragments"][ref.slot])
-        for row in rows:
-            run = tables.runs.get(int(row["run"]))
-            if run is None:
-                continue
-            if row["from"] < run["from"] or (run["to"] != RUNNING and row["to"] > run["to"]):
-                report.add(Severity.ERROR, "I12", f"track {name}", f"a span reaches beyond its run {int(row['run'])}")
+        for run in np.unique(rows["run"][_beyond_run(tables.runs.rows, rows)]).tolist():
+            report.add(Severity.ERROR, "I12", f"track {name}", f"a span reaches beyond its run {run}")
     for ref in sorted(lost):
         done = _drop(ledger, ref) if repair else ""
         report.add(
@@ -93,6 +90,16 @@ def _spans(store: Store, ledger: RingLedger, report: Report, *, repair: bool) ->
         report.add(
             Severity.ERROR, "I1", f"slot {ref.slot}", f"the timeline shows more than its {fragments} fragments", done
         )
+
+
+def _beyond_run(runs: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which spans begin before their run or end behind it; those of runs that are not known cannot be judged."""
+    if not len(runs) or not len(rows):
+        return np.zeros(len(rows), np.bool_)
+    at = np.minimum(np.searchsorted(runs["id"], rows["run"]), len(runs) - 1)
+    known = runs["id"][at] == rows["run"]
+    found: npt.NDArray[np.bool_] = known & ((rows["from"] < runs["from"][at]) | (rows["to"] > runs["to"][at]))
+    return found
 
 
 def _drop(ledger: RingLedger, ref: SlotRef) -> str:
@@ -119,17 +126,16 @@ def _ledger_slots(store: Store, ledger: RingLedger, report: Report, *, repair: b
 
 def unshown_slots(store: Store, ledger: RingLedger) -> list[SlotRef]:
     """Closed slots with media of which no timeline tells, although nothing says that it is dead (I10)."""
-    shown = {
-        SlotRef(int(slot), int(generation))
-        for spans in ledger.tables.spans.values()
-        for slot, generation in zip(spans.rows["slot"], spans.rows["generation"], strict=True)
-    }
+    shown = np.full(len(store.table), -1, np.int64)  # generation of which something is shown
+    for spans in ledger.tables.spans.values():
+        rows = spans.rows[spans.rows["slot"] < len(shown)]
+        np.maximum.at(shown, rows["slot"], rows["generation"])
     return [
         summary.ref
         for summary in store.summaries()
         if summary.state == SlotState.CLOSED
         and summary.fragments
-        and summary.ref not in shown
+        and shown[summary.ref.slot] != summary.ref.generation
         and summary.ref.slot not in store.unscanned
         and not _is_meant_to_be_hidden(ledger, summary)
     ]
@@ -153,11 +159,13 @@ def _is_meant_to_be_hidden(ledger: RingLedger, summary: SlotSummary) -> bool:
 def _dead(ledger: RingLedger, report: Report, *, repair: bool) -> None:
     """I11: nothing deleted or expired is on a timeline."""
     tables = ledger.tables
+    buried = {record.recording for record in tables.tombstones.records.values()}
     for track, spans in list(tables.spans.items()):
         entry = tables.catalogue[track]
         name = entry.name or str(entry.id)
         if entry.deleted and len(spans):
             report.add(Severity.ERROR, "I11", f"track {name}", "is deleted and still has spans")
+        if entry.deleted or entry.parent not in buried:
             continue
         for run in np.unique(spans.rows["run"]).tolist():
             mine = spans.rows[spans.rows["run"] == run]

@@ -185,7 +185,7 @@ class Tables:
             return
         self.slots.media(record.slot, record.generation, entry.parent, start, stop)
         self.runs.covers(record.run, start, stop)
-        dead = self.tombstones.dead(entry.parent, record.track, record.run)
+        dead = self.tombstones.dead(entry.parent, record.track, record.run, start)
         floor = self.floors.get(record.track, 0)
         parts = visible(start, stop, dead, floor, lambda: self.locked_ranges(entry.parent, record.track))
         table, gaps = self.spans_of(record.track), self.gaps_of(record.track)
@@ -380,10 +380,11 @@ class Tables:
         if size <= self._max_table_bytes:
             return
         before = sum(map(len, self.spans.values())) + sum(map(len, self.gaps.values()))
+        wanted = self._max_table_bytes * 7 // 8
         for table in self.spans.values():
-            table.merge_neighbours(len(table) * 7 // 8)
+            table.merge_neighbours(len(table) * wanted // size)
         for gaps in self.gaps.values():
-            gaps.merge_neighbours(len(gaps) * 7 // 8)
+            gaps.merge_neighbours(len(gaps) * wanted // size)
         self.merged_rows += before - sum(map(len, self.spans.values())) - sum(map(len, self.gaps.values()))
 
 

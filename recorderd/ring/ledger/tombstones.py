@@ -21,6 +21,7 @@ class Tombstones:
         self.bound = MAX_TOMBSTONES
         self._pieces: dict[int, Ranges] = {}  # by tombstone, in ring time
         self._by_recording: dict[int, list[int]] = {}
+        self._newest: dict[int, int] = {}  # by recording: where the youngest deleted range ends
 
     def __len__(self) -> int:
         return len(self.records)
@@ -37,14 +38,16 @@ class Tombstones:
         self.records[record.tombstone] = record
         self._pieces[record.tombstone] = union(pieces)
         self._by_recording.setdefault(record.recording, []).append(record.tombstone)
+        end = max((stop for _, stop in pieces), default=0)
+        self._newest[record.recording] = max(end, self._newest.get(record.recording, 0))
 
     def pieces(self, tombstone: int) -> Ranges:
         return self._pieces[tombstone]
 
-    def dead(self, recording: int, track: int, run: int) -> Ranges:
-        """The ranges in which media of this track and run is dead."""
+    def dead(self, recording: int, track: int, run: int, after_ns: int = 0) -> Ranges:
+        """The ranges behind `after_ns` (at least) in which media of this track and run is dead."""
         numbers = self._by_recording.get(recording)
-        if not numbers:
+        if not numbers or after_ns >= self._newest[recording]:
             return []
         found: Ranges = []
         for number in numbers:
@@ -55,7 +58,9 @@ class Tombstones:
 
     def between(self, recording: int, from_ns: int, to_ns: int) -> bool:
         """Whether anything of the recording in [from, to) was deleted."""
-        numbers = self._by_recording.get(recording, ())
+        numbers = self._by_recording.get(recording)
+        if not numbers or from_ns >= self._newest[recording]:
+            return False
         return any(overlaps(self._pieces[number], from_ns, to_ns) for number in numbers)
 
     def forget_before(self, ring_ns: int) -> list[int]:
