@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from operator import add
 
 from recorderd.media.boxes import box, dinf, full_box, hdlr, i64, mdhd, tkhd, u32, u64
@@ -28,6 +28,7 @@ from recorderd.model.stream import MediaKind, TrackFormat
 MOVIE_TIMESCALE = 90_000
 MAX_SAMPLES = 1 << 24  # per track: two days of 48 kHz AAC, five of 30 pictures a second
 _MAX_DELTA = (1 << 31) - 1  # readers take durations as signed
+_TAIL = 32  # more samples than any stream reorders
 
 
 class RunLengths:
@@ -50,6 +51,18 @@ class RunLengths:
             return
         for value, run in groupby(column):
             self.add(value, sum(1 for _ in run))
+
+    def take_back(self, count: int) -> list[int]:
+        """Removes the last `count` values (all, if there are fewer) and returns them in their order."""
+        out: list[int] = []
+        while self.values and len(out) < count:
+            taken = min(self.counts[-1], count - len(out))
+            out += [self.values[-1]] * taken
+            self.counts[-1] -= taken
+            if not self.counts[-1]:
+                self.counts.pop()
+                self.values.pop()
+        return out[::-1]
 
     def __iter__(self) -> Iterator[int]:
         for count, value in zip(self.counts, self.values, strict=True):
@@ -99,27 +112,46 @@ class TrackColumns:
     ) -> None:
         """Samples that lie one after the other from `offset` of the file on. The sample before them lasts until `dts`.
 
-        A `dts` that is not after the last one's is moved there.
+        Where `dts` is not after the last one's, decoding times are dealt out anew and presentation times stay.
         """
         if self.count + len(sizes) > MAX_SAMPLES:
             raise MediaError(f"more than {MAX_SAMPLES} samples in a track")
-        if self.count:
-            dts = max(dts, self.last_dts + 1)
-            self._durations.add(dts - self.last_dts)
+        times = list(accumulate(durations[:-1], initial=dts))
+        # A file that ends inside a group of reordered pictures shows its last one later than their durations add up to.
+        self._shown_until = max(self._shown_until, max(map(add, times, composition)) + durations[-1])
+        if self.count and dts <= self.last_dts:
+            self._deal_out(times, composition)
         else:
-            self.first_dts = dts
+            if self.count:
+                self._durations.add(dts - self.last_dts)
+            else:
+                self.first_dts = dts
+            self._durations.extend(durations[:-1])
+            self._composition.extend(composition)
+            self.last_dts = times[-1]
+        self._last_duration = durations[-1]
         if self.kind is MediaKind.VIDEO:
             self._sync.extend(self.count + n + 1 for n, key in enumerate(keys) if key)
-        self._durations.extend(durations[:-1])
-        self._composition.extend(composition)
         self._sizes.extend(sizes)
-        self.last_dts = dts + sum(durations[:-1])
-        self._last_duration = durations[-1]
-        # A file that ends inside a group of reordered pictures shows its last one later than their durations add up to.
-        times = accumulate(durations[:-1], initial=dts)
-        self._shown_until = max(self._shown_until, max(map(add, times, composition)) + durations[-1])
         self._chunk_offsets.append(offset)
         self._chunks.add(len(sizes) << 8 | entry)
+
+    def _deal_out(self, times: list[int], composition: Sequence[int]) -> None:
+        """Two stretches that meet inside a group of reordered pictures: sorted together, their decoding times fit again."""
+        tail = min(self.count, _TAIL)
+        offsets = self._composition.take_back(tail)
+        steps = self._durations.take_back(tail if self.count > tail else tail - 1)
+        before = list(accumulate(reversed(steps), lambda at, step: at - step, initial=self.last_dts))[::-1]
+        floor = before.pop(0) if self.count > tail else None
+        shown = [*map(add, before, offsets), *map(add, times, composition)]
+        dealt: list[int] = [] if floor is None else [floor]
+        for time in sorted([*before, *times]):
+            dealt.append(max(time, dealt[-1] + 1) if dealt else time)
+        if floor is None:
+            self.first_dts = dealt[0]
+        self._durations.extend([after - time for time, after in pairwise(dealt)])
+        self._composition.extend([at - time for at, time in zip(shown, dealt[-len(shown) :], strict=True)])
+        self.last_dts = dealt[-1]
 
     def duration(self) -> int:
         """Of the media, in ticks."""

@@ -180,8 +180,10 @@ class Remux:
             keys = [take.table.keys[n] for n in picked]
             dts = take.tick - take.table.composition[0] + at[0]
             columns.append(Columns(take.output + 1, sizes, durations, composition, keys))
+            if track.count:
+                dts = max(dts, track.last_dts + 1)  # what is written cannot be dealt out anew
             track.extend(dts, sizes, durations, composition, keys, 1, 0)
-            times.append(max(0, track.last_dts - sum(durations[:-1]) + self._lead_s * track.clock_rate))
+            times.append(max(0, dts + self._lead_s * track.clock_rate))
         head, places = moof(columns)
         self._sequence += 1
         struct.pack_into(">I", head, SEQUENCE_AT, self._sequence)

@@ -133,7 +133,10 @@ def _joins(held: Sequence[Extent], number: int) -> bool:
     """Whether extent `number` goes on exactly where the one before it ends: nothing was left out between them."""
     if not 0 < number < len(held):
         return False
-    return held[number].follows and held[number].wall_start_ns <= held[number - 1].wall_stop_ns
+    extent = held[number]
+    # One run ends and another goes on with the same stream, inside a GOP: another source would begin at a key frame.
+    goes_on = extent.follows or extent.continues
+    return goes_on and extent.wall_start_ns <= held[number - 1].wall_stop_ns
 
 
 def _range(extent: Extent, output: int, key: KeyFrame | None, joined: tuple[bool, bool]) -> Range:

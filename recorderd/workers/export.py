@@ -40,6 +40,7 @@ class _Progress:
 
     session: Hashable = None
     range: Hashable = None
+    end_pts: int = 0
     cold: bool = True
 
 
@@ -126,8 +127,13 @@ class Export:
             self._remux.end_tick(part_range.output),
         )
         here = (work.slot, work.generation, part_range)
-        cold = progress.cold or session != progress.session or (part_range.cold and here != progress.range)
-        progress.session, progress.range, progress.cold = session, here, False
+        # A new run of the same stream may begin inside a GOP, exactly where the one before it ended.
+        ahead = part.first_pts - progress.end_pts
+        joins = session == progress.session and -rate <= ahead <= table.durations[0] // 2
+        cold = (
+            progress.cold or session != progress.session or (part_range.cold and here != progress.range and not joins)
+        )
+        progress.session, progress.range, progress.end_pts, progress.cold = session, here, part.end_pts, False
         return [Take(part_range.output, table, part.anchor.media_time, placed.tick, cold, from_pts, to_pts)]
 
     def _begin(self, work: SlotWork, first: Range, part: TrackPart) -> None:

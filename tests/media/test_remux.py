@@ -318,6 +318,23 @@ def test_metadata_documents_come_back_whole(tmp_path: Path) -> None:
             assert [bytes(packet) for packet in container.demux(stream) if packet.size] == documents
 
 
+@judges.needs_ffmpeg
+def test_stretches_that_meet_inside_reordered_pictures_keep_their_times(tmp_path: Path) -> None:
+    """Flushed at any unit and gone on from there: every picture at its time, as if nothing had been between."""
+    clip = clips.video(Codec.H265, bframes=4, pyramid=True, frames=50)
+    forms, units = stored.recorded(clip)
+    for border in range(20, 36):
+        made = stored.export(forms, stored.store(forms, units[:border]) + stored.store(forms, units[border:]))
+        path = tmp_path / "export.mp4"
+        path.write_bytes(made)
+        found = judges.pyav(path)
+        assert [at for at, _ in found] == pytest.approx([unit.pts / clips.CLOCK for unit in units], abs=1e-5)
+        with judges.av.open(str(path)) as container:
+            times = [packet.dts for packet in container.demux(video=0) if packet.size]
+        assert times == sorted(set(times))
+    assert judges.ffmpeg_decode(path) == 50
+
+
 def test_nothing_is_an_error() -> None:
     with pytest.raises(MediaError, match="no track"):
         Remux([])

@@ -133,6 +133,34 @@ def test_it_begins_at_the_nearer_key_frame_and_ends_where_asked(tmp_path: Path) 
 
 
 @judges.needs_ffmpeg
+@pytest.mark.parametrize("bframes", [0, 3])
+@pytest.mark.parametrize("border", [27, 28, 30])
+def test_a_run_that_takes_over_inside_a_gop_costs_no_picture(bframes: int, border: int, tmp_path: Path) -> None:
+    """A job ends and another goes on with the same stream: two runs, one session."""
+    (tmp_path / "ring").mkdir()
+    clip = clips.video(frames=75, bframes=bframes, pyramid=bframes > 1)
+    formats, units = session_units(clip)
+
+    async def main() -> None:
+        clock, path = FakeClock(), tmp_path / "export.mp4"
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            start = await record(ring, clock, formats, units[:border])
+            await record(ring, clock, formats, units[border:])
+            wall = start + clock.realtime_ns() - clock.boottime_ns()
+            export = await Exports(ring=ring, clock=clock).export(
+                recording=RECORDING, tracks=wanted(formats), start_ns=wall, stop_ns=wall + 60 * NS
+            )
+            path.write_bytes(await everything(export))
+            found = judges.pyav(path)
+            assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+                clips.picture_hash(Codec.H264, unit.data) for unit in clip.units
+            ]
+            assert judges.ffmpeg_decode(path) == 75
+
+    asyncio.run(main())
+
+
+@judges.needs_ffmpeg
 def test_rot_costs_its_gop_and_is_said(tmp_path: Path) -> None:
     (tmp_path / "ring").mkdir()
 

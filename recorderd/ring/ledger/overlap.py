@@ -19,6 +19,8 @@ from recorderd.ring.ledger.intervals import flatten
 from recorderd.ring.ledger.tables import Tables
 from recorderd.ring.ledger.timeline import in_wall_time, rows_between
 
+_REORDER_NS = 1_000_000_000  # more than any stream reorders its pictures by
+
 # (disk, slot, track, boot time) -> boot time of the first key frame of that slot's life at or after it; None when there is none.
 KeyAfter = Callable[[uuid.UUID, SlotRef, uuid.UUID, Instant], Instant | None]
 
@@ -125,12 +127,12 @@ def _takes_over(before: tuple[int, int, _Part] | None, start: int, part: _Part) 
     """Whether media of another source is cut to give way here, or this source begins somewhere inside its own media."""
     if start > part.wall_start:
         return True
-    return (
-        before is not None
-        and before[1] == start
-        and before[2].wall_stop > start
-        and before[2].row["run"] != part.row["run"]
-    )
+    if before is None or before[1] != start or before[2].row["run"] == part.row["run"]:
+        return False
+    beyond = before[2].wall_stop - start
+    # A run that begins inside a GOP goes on with the stream of the one before: its first pictures may be shown before the last of that.
+    goes_on = bool(part.row["flags"] & spans.CONTINUES) and beyond <= _REORDER_NS
+    return beyond > 0 and not goes_on
 
 
 def _placed(
