@@ -11,21 +11,34 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from recorderd.model.network import IPv4Mode, LinkLocal, NetworkSettings, NetworkWish, Uplink, UplinkIPv4
 from recorderd.model.ports import CameraPlace, Clock, EventSink, LinkObserver
-from recorderd.network import arp, ethtool, isolation, leases, lldp, notices, owners, places, services, sessions, topics
+from recorderd.network import (
+    arp,
+    isolation,
+    leases,
+    lldp,
+    notices,
+    owners,
+    places,
+    report,
+    services,
+    sessions,
+    topics,
+)
 from recorderd.network.declared import Declared
 from recorderd.network.execute import Executor, StepFailed
 from recorderd.network.generations import Damaged
 from recorderd.network.goal import goal_of, uplink_link
-from recorderd.network.observed import Address, Link, Observed
+from recorderd.network.observed import Observed
+from recorderd.network.patience import Patience
 from recorderd.network.plan import Impossible, plan
-from recorderd.network.status import AddressStatus, LinkStatus, NetworkStatus, PendingStatus
+from recorderd.network.status import NetworkStatus, PendingStatus
 from recorderd.network.steps import says
+from recorderd.network.telling import Teller
 from recorderd.network.transaction import Applied, Preview, Refused, Transactions, table_differs
 from recorderd.network.units import Units
 from recorderd.network.watch import Watch, read_tables
@@ -36,7 +49,6 @@ GATHER_S = 0.2  # notices that belong together come within this
 SLICE = 500  # table entries taken over without a pause
 APART_S = 1.0  # between two readings
 LEASE_S = (0.2, 1.5)  # after a sign of life the lease file is read: dnsmasq writes it about then
-REPAIRS_MAX, REPAIRS_IN_S, TRUCE_S = 5, 60.0, 600.0
 
 
 class NetworkService:
@@ -67,7 +79,6 @@ class NetworkService:
         self._events = events
         self._clock = clock
         self._board_labels = dict(labels)
-        self._observer = observer
         self._leases_file = leases_file
         self._uplink_lease_file = uplink_lease_file
         self._resolv_file = resolv_file
@@ -78,9 +89,8 @@ class NetworkService:
         self._lease: dict[str, str] = {}
         self._trouble: tuple[str, ...] = ()
         self._notes: tuple[str, ...] = ()
-        self._repairs: list[float] = []
-        self._truce_until_s = 0.0
-        self._lost_uplink: bool | None = None
+        self._patience = Patience()
+        self._teller = Teller(places=self._places, events=events, clock=clock, observer=observer)
         self._dirty = asyncio.Event()
         self._resync = True
         self._lease_timers: list[asyncio.TimerHandle] = []
@@ -186,24 +196,27 @@ class NetworkService:
         return self._leases
 
     def status(self) -> NetworkStatus:
-        observed, wish = self._observed, self._declared.wish
+        observed, wish, confirmed = self._observed, self._declared.wish, self._confirmed()
+        wish_in_force = confirmed or wish
         default = next((path for path in observed.paths if path.default and path.family == 4), None)
         return NetworkStatus(
             managed=self._settings.manage,
             host_name=observed.hostname,
-            links=tuple(self._link_status(link) for link in observed.links if link.name != "lo"),
+            links=report.links(
+                observed, wish_in_force, self._places, self._board_labels, leased=self._lease.get("ip", "")
+            ),
             gateway=default.via if default else "",
             gateway_link=default.link if default else "",
             name_servers=(*wish.dns.servers, *(self._lease.get("dns", "").split() if wish.dns.from_dhcp else ())),
             ntp_servers=(*wish.ntp.servers, *(self._lease.get("ntp", "").split() if wish.ntp.from_dhcp else ())),
             lease=self._lease.get("state", ""),
-            isolation=self._isolation(),
+            isolation=report.isolation(observed, confirmed, self._places),
             cameras=tuple(place for place in self._places.all() if place.port),
             pending=self._pending_status(),
             trouble=self._trouble,
             notes=self._notes + ((self._watch.raw_refused,) if self._watch and self._watch.raw_refused else ()),
             wish=wish,
-            confirmed=self._confirmed(),
+            confirmed=confirmed,
         )
 
     # --- what the kernel says ---
@@ -211,17 +224,17 @@ class NetworkService:
     def _notice(self, notice: notices.Notice) -> None:
         match notice:
             case notices.Forwarding(index, mac, gone):
-                self._tell(self._places.forwarding(index, mac, self._now_s(), gone=gone))
+                self._teller.found(self._places.forwarding(index, mac, self._now_s(), gone=gone))
                 if not gone:
                     self._read_leases_soon()
             case notices.Neighbour(index, address, mac):
-                self._tell(self._places.neighbour(index, address, mac, self._now_s()))
+                self._teller.found(self._places.neighbour(index, address, mac, self._now_s()))
             case notices.Changed():
                 self._dirty.set()
 
     def _claim(self, index: int, claim: arp.Claim) -> None:
         if not claim.probe:
-            self._tell(self._places.claim(index, claim.mac, claim.address, self._now_s()))
+            self._teller.found(self._places.claim(index, claim.mac, claim.address, self._now_s()))
         self._read_leases_soon()
 
     def _announcement(self, index: int, said: lldp.Announcement) -> None:
@@ -255,7 +268,10 @@ class NetworkService:
             or {x.index for x in former.links} != {x.index for x in self._observed.links}
         ):
             await self._read_tables()
-        self._compare(former, self._observed)
+        wish = self._confirmed() or self._declared.wish
+        cameras = set(wish.cameras.ports) if wish.cameras else set(self._board_labels)
+        default = next((path.link for path in self._observed.paths if path.default), "")
+        self._teller.compare(former, self._observed, cameras, uplink_link(wish.uplink) if wish.uplink else default)
         self._read_uplink_lease()
         self._read_leases()
         if self._settings.manage:
@@ -269,9 +285,9 @@ class NetworkService:
         entries: tuple[notices.Forwarding | notices.Neighbour, ...] = (*tables.forwarding, *tables.neighbours)
         for count, entry in enumerate(entries):
             if isinstance(entry, notices.Forwarding):
-                self._tell(self._places.forwarding(entry.index, entry.mac, now_s, gone=False))
+                self._teller.found(self._places.forwarding(entry.index, entry.mac, now_s, gone=False))
             else:
-                self._tell(self._places.neighbour(entry.index, entry.address, entry.mac, now_s))
+                self._teller.found(self._places.neighbour(entry.index, entry.address, entry.mac, now_s))
             if count % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
 
@@ -297,68 +313,6 @@ class NetworkService:
         )
         if self._watch is not None:
             self._watch.listen_on(ports)
-
-    def _compare(self, former: Observed, now: Observed) -> None:
-        """Events from two readings."""
-        wish = self._confirmed() or self._declared.wish
-        cameras = set(wish.cameras.ports) if wish.cameras else set(self._board_labels)
-        uplink = uplink_link(wish.uplink) if wish.uplink else next((p.link for p in now.paths if p.default), "")
-        for link in now.links:
-            before = former.link(link.name)
-            if before is not None and before.carrier != link.carrier and (link.name in cameras or link.name == uplink):
-                self._carrier(link, camera=link.name in cameras)
-        if former.links:
-            for gone, topic in (
-                (set(former.addresses), topics.ADDRESS_REMOVED),
-                (set(now.addresses), topics.ADDRESS_ADDED),
-            ):
-                other = {(a.link, a.cidr) for a in (now if topic == topics.ADDRESS_REMOVED else former).addresses}
-                for address in gone:
-                    if address.link == uplink and (address.link, address.cidr) not in other:
-                        self._events.publish(topics.address_event(topic, address.link, address.cidr))
-        carrying = now.link(uplink) if uplink else None
-        lost = carrying is None or not carrying.carrier or not any(not a.by_kernel for a in now.addresses_of(uplink))
-        if uplink and lost != self._lost_uplink:
-            if self._lost_uplink is not None or lost:
-                log.warning("network: the uplink %s is %s", uplink, "lost" if lost else "back")
-                self._events.publish(topics.lost_event(uplink, lost))
-            self._lost_uplink = lost
-
-    def _carrier(self, link: Link, *, camera: bool) -> None:
-        label = self._places.label(link.name)
-        speed = ethtool.speed_of(link.name) if link.carrier else None
-        said = f"{speed.mbit_s} Mbit/s {'full' if speed.full_duplex else 'half'} duplex" if speed else ""
-        detail = ""
-        if speed is not None and speed.poor:
-            detail = f"only {said}: a cable with a broken pair, or one side set by hand"
-            log.warning("network: port %s: %s", label, detail)
-        log.info("network: port %s (%s): link %s %s", label, link.name, "up" if link.carrier else "down", said)
-        self._events.publish(topics.link_event(label, link.name, up=link.carrier, speed=said, detail=detail))
-        if not camera:
-            return
-        behind = [place for place in self._places.all() if place.port == label]
-        self._places.carrier(link.name, up=link.carrier, at_ns=self._clock.boottime_ns())
-        for place in behind:
-            if self._observer is not None and place.ip:
-                if link.carrier:
-                    self._observer.link_back(place.ip)
-                else:
-                    self._observer.link_lost(place.ip, f"port {label} has no link")
-
-    def _tell(self, findings: tuple[places.Finding, ...]) -> None:
-        for finding in findings:
-            match finding:
-                case places.Found(place):
-                    log.info("network: device %s on port %s", place.mac, place.port)
-                    self._events.publish(topics.camera_event("Found", place, ""))
-                case places.Moved(place, former_port):
-                    log.info("network: device %s moved from port %s to %s", place.mac, former_port, place.port)
-                    self._events.publish(topics.camera_event("Moved", place, f"was on port {former_port}"))
-                case places.Conflict(address, mac, other, port, other_port):
-                    whose = f"{other} on port {other_port}" if other else "the recorder itself"
-                    detail = f"{mac} on port {port} uses the address of {whose}"
-                    log.warning("network: address conflict: %s: %s", address, detail)
-                    self._events.publish(topics.conflict_event(address, detail))
 
     async def _keep(self) -> None:
         """Repairs what drifted from the confirmed network."""
@@ -395,20 +349,14 @@ class NetworkService:
             self._events.publish(topics.change_event("Repaired", says(step)))
 
     def _may_repair(self) -> bool:
-        """Against someone who keeps changing the same thing the recorder gives way for ten minutes, and says so."""
-        now_s = self._now_s()
-        if now_s < self._truce_until_s:
-            self._trouble = ("someone else keeps changing the network: repairs are suspended",)
-            return False
-        self._repairs = [at for at in self._repairs if now_s - at < REPAIRS_IN_S] + [now_s]
-        if len(self._repairs) > REPAIRS_MAX:
-            self._truce_until_s = now_s + TRUCE_S
-            self._repairs.clear()
-            self._trouble = ("someone else keeps changing the network: repairs are suspended for ten minutes",)
-            log.error("network: %s", self._trouble[0])
-            self._events.publish(topics.change_event("Contested", self._trouble[0]))
-            return False
-        return True
+        said = self._patience.spent(self._now_s())
+        if not said:
+            return True
+        if said not in self._trouble:
+            log.error("network: %s", said)
+            self._events.publish(topics.change_event("Contested", said))
+        self._trouble = (said,)
+        return False
 
     def _powers(self, wish: NetworkWish) -> tuple[str, ...]:
         names = [*([wish.uplink.interface] if wish.uplink else []), *(wish.cameras.ports if wish.cameras else ())]
@@ -464,72 +412,6 @@ class NetworkService:
             return PendingStatus(0, undoing=True) if self._transactions.unsettled() else None
         except Damaged:
             return None
-
-    def _isolation(self) -> str:
-        wish = self._confirmed()
-        if wish is None or wish.cameras is None:
-            return "no camera LAN of ours"
-        cameras = wish.cameras
-        if not cameras.isolate:
-            return "off: cameras reach each other and the recorder"
-        ports = [self._observed.link(name) for name in cameras.ports]
-        if self._observed.table is None:
-            return "BROKEN: the packet filter is missing"
-        if any(link is not None and link.master == cameras.bridge and link.isolated is False for link in ports):
-            return "PARTLY: ports of the switch are open to each other"
-        crowded = [
-            self._places.label(port.name)
-            for port in ports
-            if port is not None and len([p for p in self._behind(port.name) if self._places.live(p.mac)]) > 1
-        ]
-        if crowded:
-            return f"PARTLY: behind port {', '.join(crowded)} is a switch that recorderd does not manage; devices there reach each other"
-        holes = f", with {len(cameras.allow)} exceptions" if cameras.allow else ""
-        return f"cameras reach DHCP and NTP on the recorder and nothing else{holes}"
-
-    def _behind(self, name: str) -> list[CameraPlace]:
-        label = self._places.label(name)
-        return [place for place in self._places.all() if place.port == label]
-
-    def _link_status(self, link: Link) -> LinkStatus:
-        wish = self._confirmed() or self._declared.wish
-        role: Literal["uplink", "camera_port", "camera_bridge", "other"] = "other"
-        if wish.uplink is not None and link.name in {wish.uplink.interface, uplink_link(wish.uplink)}:
-            role = "uplink"
-        elif wish.cameras is not None and link.name == wish.cameras.bridge:
-            role = "camera_bridge"
-        elif (wish.cameras is not None and link.name in wish.cameras.ports) or link.name in self._board_labels:
-            role = "camera_port"
-        speed = ethtool.speed_of(link.name) if link.carrier else None
-        kind: Literal["wired", "bridge", "bridged", "vlan"] = "bridged" if link.master else "wired"
-        if link.kind == "bridge":
-            kind = "bridge"
-        elif link.kind == "vlan":
-            kind = "vlan"
-        return LinkStatus(
-            name=link.name,
-            kind=kind,
-            role=role,
-            label=self._places.label(link.name) if role == "camera_port" else "",
-            mac=link.mac,
-            up=link.up,
-            carrier=link.carrier,
-            mtu=link.mtu,
-            master=link.master,
-            addresses=tuple(self._address_status(a) for a in self._observed.addresses_of(link.name)),
-            speed_mbit_s=speed.mbit_s if speed else 0,
-            full_duplex=speed.full_duplex if speed else False,
-            isolated=bool(link.isolated),
-            macs=tuple(place.mac for place in self._behind(link.name)) if role == "camera_port" else (),
-        )
-
-    def _address_status(self, address: Address) -> AddressStatus:
-        if address.by_kernel or address.cidr.startswith("169.254."):
-            return AddressStatus(address.cidr, "link_local")
-        if address.valid_s is None:
-            return AddressStatus(address.cidr, "static")
-        leased = self._lease.get("ip") == address.cidr.partition("/")[0]
-        return AddressStatus(address.cidr, "dhcp" if leased or address.family == 4 else "router")
 
     def _now_s(self) -> float:
         return self._clock.boottime_ns() / 1e9
