@@ -12,13 +12,16 @@ from recorderd.power.memory import VolatileMemory
 from tests.power.simulated_power import rig, running
 from tests.simulated_time import FakeClock, run_simulated
 
-NAMES = sorted(set(shipped()) - {"kernel-pse"})
+NAMES = [*sorted(set(shipped()) - {"kernel-pse"}), "sim-4port in auto mode"]
 
 
 def _board(name: str) -> Board:
-    board = load(name)
+    board = load(name.partition(" ")[0])
+    auto = name.endswith("auto mode")
     pse = tuple(
-        msgspec.structs.replace(p, bus=msgspec.structs.replace(p.bus, kind="simulated", name="", node="", path=""))
+        msgspec.structs.replace(
+            p, auto=auto, bus=msgspec.structs.replace(p.bus, kind="simulated", name="", node="", path="")
+        )
         for p in board.pse
     )
     return msgspec.structs.replace(board, pse=pse, simulated=())
