@@ -94,7 +94,8 @@ def parse_sdp(body: bytes) -> SessionDescription:
     if not sections:
         raise SdpError("no media section")
     # ONVIF (Streaming 5.3) writes directions as the client sees them: then "recvonly" is what comes and "sendonly" the back channel.
-    clients_view = any(section.direction == "recvonly" for section in sections)
+    # Only sound has a back channel. A metadata stream marked "recvonly" beside a "sendonly" picture says nothing about either.
+    clients_view = any(section.direction == "recvonly" for section in sections if section.kind in ("video", "audio"))
     media = tuple(_finish(section, clients_view) for section in sections)
     return SessionDescription(control, media, range_end)
 
@@ -147,6 +148,7 @@ def _finish(section: _Section, clients_view: bool) -> MediaDescription:
         parameters=section.fmtps.get(chosen, {}),
         control=section.control,
         protocol=section.protocol,
-        sends=section.direction != "inactive" and not (clients_view and section.direction == "sendonly"),
+        sends=section.direction != "inactive"
+        and not (section.kind == "audio" and clients_view and section.direction == "sendonly"),
         frame_rate=section.frame_rate,
     )

@@ -123,6 +123,13 @@ a=control:talk
 """
 
 
+def test_metadata_marked_the_other_way_round_hides_no_picture():
+    """Cameras write a=sendonly for picture and sound and a=recvonly for metadata in one description."""
+    text = b"v=0\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=sendonly\nm=audio 0 RTP/AVP 0\na=sendonly\n"
+    text += b"m=application 0 RTP/AVP 98\na=rtpmap:98 vnd.onvif.metadata/90000\na=recvonly\n"
+    assert [media.sends for media in parse_sdp(text).media] == [True, True, True]
+
+
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
 def test_a_session_description(ending):
     description = parse_sdp(SDP.replace(b"\n", ending))
