@@ -20,6 +20,7 @@ from recorderd.control.media import MediaFace
 from recorderd.control.names import RecordingNames
 from recorderd.control.network import NetworkFace
 from recorderd.control.recording_faces import recording_faces
+from recorderd.control.storage import StorageFace
 from recorderd.control.system import SystemFace
 from recorderd.control.time import TimeFace
 from recorderd.control.timeline import TimelineFace
@@ -38,13 +39,17 @@ from recorderd.power.service import PowerService
 from recorderd.recording.exports import Exports
 from recorderd.recording.service import RecordingService
 from recorderd.ring.archive import Archive
+from recorderd.ring.disks.helper_client import HelperClient
+from recorderd.ring.disks.service import StorageService
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.playback import key_instants
+from recorderd.ring.profiles import PROFILES
 from recorderd.ring.ring import Ring
 from recorderd.settings import Durability, Settings, SettingsError
 from recorderd.state.store import StateError, Store
 
 TICK_NS = 1_000_000_000
+_PLANNED_WRITERS = 16  # for which `disks format` makes room
 _DURABILITY = {Durability.FLUSH: "direct", Durability.NONE: "none"}
 
 
@@ -135,6 +140,16 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             commit_now=ring.commit_soon,
             zone=surroundings.zone,
         )
+    storage = StorageService(
+        ring=ring,
+        ledger=ledger,
+        helper=HelperClient(path=settings.paths.helper),
+        clock=clock,
+        folder=Path(settings.disk.path),
+        durability=_DURABILITY[settings.disk.durability],
+        writers=_PLANNED_WRITERS,
+        profile=PROFILES.get(settings.disk.medium.value),
+    )
     probe = LoopProbe(clock=clock)
     cameras = Cameras(
         objects=recordings.objects,
@@ -175,6 +190,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         system,
         power_parts.face,
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
+        StorageFace(service=storage),
         MediaFace(exports=Exports(ring=ring, clock=clock), names=names, queries=ledger.queries),
         NetworkFace(service=network.service),
         TimeFace(keeper=network.keeper),
@@ -193,6 +209,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         probe=probe,
         beside=(
             Service("camera events", camera_events.run),
+            Service("storage", storage.run),
             Service("network", network.service.run),
             Service("time", network.keeper.run),
             *power_parts.services(),

@@ -90,7 +90,7 @@ async def recorder(tmp_path: Path, helper_socket: Path) -> AsyncIterator[Ring]:
         clock=clock,
         folder=tmp_path / "ring",
         durability="direct",
-        writers=lambda: 1,
+        writers=1,
     )
     table = Dispatch()
     StorageFace(service=service).bind(table)

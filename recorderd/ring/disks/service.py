@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,10 +49,11 @@ class StorageService:
         helper: HelperClient,
         clock: Clock,
         folder: Path,
-        durability: Literal["direct", "none"],
-        writers: Callable[[], int],
+        durability: str,
+        writers: int,
+        profile: Profile | None = None,
     ) -> None:
-        """`folder` is where the ring is mounted; `writers` says how many streams a new ring must have room for."""
+        """`folder` is where the ring is mounted; a new ring has room for `writers` streams. `profile` None: by the kind of disk."""
         self._ring = ring
         self._ledger = ledger
         self._helper = helper
@@ -61,6 +61,7 @@ class StorageService:
         self._folder = folder
         self._durability = durability
         self._writers = writers
+        self._profile = profile
         self._written = Written()
         self._jobs = JobRunner((HelperFailed, FormatRefused, NotPossible, OSError, UnsafeFile, CheckpointTooLarge))
         self.last_report: Report | None = None
@@ -99,7 +100,7 @@ class StorageService:
                 await self._helper.ask(request, helper.Made, tell=job.tell, timeout_s=_MKFS_S)
                 await self._helper.ask(helper.Mount(device=disk.device), helper.Done)
                 job.tell("allocating the ring")
-                await self._format_ring(profile_of(disk), job)
+                await self._format_ring(self._profile or profile_of(disk), job)
                 await self._set_timeout(disk)
             finally:
                 self._ring.insert()
@@ -119,7 +120,7 @@ class StorageService:
                     device,
                     calls,
                     formatted_ns=self._clock.realtime_ns(),
-                    writers=max(1, self._writers()),
+                    writers=self._writers,
                     profile=profile,
                     durability=self._durability,
                     progress=job.count,
