@@ -29,7 +29,7 @@ class LoadedCheckpoint:
     sections: Mapping[int, bytes]
 
 
-class CheckpointTooLarge(Exception):
+class CheckpointTooLarge(OSError):
     """The sections do not fit into the file that format made."""
 
 

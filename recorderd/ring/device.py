@@ -25,8 +25,11 @@ _libc = ctypes.CDLL(None, use_errno=True)  # CDLL drops the GIL while a call run
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
-class UnsafeFile(Exception):
-    """A file of the ring is not what format made: a link, of another size, with holes or shared extents. Never written, never read."""
+class UnsafeFile(OSError):
+    """A file of the ring is not what format made: a link, of another size, with holes or shared extents. Never written, never read.
+
+    An OSError without a number: whoever survives a disk error survives this.
+    """
 
 
 @dataclass(frozen=True, slots=True)

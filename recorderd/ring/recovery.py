@@ -15,7 +15,7 @@ from typing import Final
 from recorderd.model.ports import Clock
 from recorderd.ring.border import STORE_KINDS, Ledger
 from recorderd.ring.buffers import BufferPool
-from recorderd.ring.checkpoints import CheckpointFiles, CheckpointTooLarge, LoadedCheckpoint
+from recorderd.ring.checkpoints import CheckpointFiles, LoadedCheckpoint
 from recorderd.ring.device import Device
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import IDENTITY, IDENTITY_BYTES, JOURNAL, read_bytes
@@ -156,10 +156,7 @@ async def begin(store: Store, journal_sequence: int) -> None:
     store.ledger.take_items()  # part of the snapshot
     for _ in range(2):
         store.offer_snapshot(store.take_snapshot(journal.sequence))
-        try:
-            await store.write_checkpoint()
-        except CheckpointTooLarge as error:
-            raise OSError(str(error)) from error
+        await store.write_checkpoint()
 
 
 async def reopen_store(old: Store, device: Device, calls: DiskCalls) -> Store:

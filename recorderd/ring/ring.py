@@ -23,9 +23,9 @@ from recorderd.model.ports import Clock, DurableSink, StoreUnavailable, WriterSp
 from recorderd.model.timeline import RunCause
 from recorderd.ring.border import Ledger, SlotRef
 from recorderd.ring.commit import Committed, FlushFailed, commit
-from recorderd.ring.device import Device, FileDevice, UnsafeFile
+from recorderd.ring.device import Device, FileDevice
 from recorderd.ring.disk_threads import DiskCalls, DiskThreads
-from recorderd.ring.layout import SlotState, UnknownFeature
+from recorderd.ring.layout import SlotState
 from recorderd.ring.reading import SlotReader, read_slot
 from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_store
 from recorderd.ring.scan import close_unreadable, scan_open_slot
@@ -35,7 +35,12 @@ from recorderd.ring.writers import QueueBound, RingWriter
 log = logging.getLogger(__name__)
 
 STUCK_S: Final = 30.0  # the watchdog's bound
-_MOUNT_ERRORS: Final = (OSError, NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, ValueError)
+_MOUNT_ERRORS: Final = (
+    OSError,
+    NotARing,
+    NeedsRebuild,
+    ValueError,
+)  # UnsafeFile, UnknownFeature and CorruptStructure are some of these
 
 
 _STUCK_S: Final = 60.0
@@ -510,7 +515,7 @@ class Ring:
         for slot in sorted(store.unscanned):
             try:
                 await scan_open_slot(store, slot)
-            except (OSError, UnsafeFile) as error:
+            except OSError as error:
                 if not await store.disk_answers():
                     return  # the disk's fault, not the slot's: the next mount scans again
                 log.error("%s: slot %d cannot be read, it keeps what the journal says: %s", self._name, slot, error)

@@ -70,7 +70,7 @@ async def write_batch(io: Io, batch: Batch, *, wall_ns: int, epoch: int, mask: b
             batch.good += len(piece)
         if batch.closing:
             await _write_end(io, batch)
-    except (OSError, UnsafeFile) as error:
+    except OSError as error:
         batch.error = error
 
 

@@ -14,7 +14,6 @@ from recorderd.model.ports import Clock, WriterSpec
 from recorderd.ring.border import CATALOGUE_SECTION, Item, Ledger, Room, SlotRef, SlotSummary
 from recorderd.ring.catalogue_files import CatalogueFiles
 from recorderd.ring.checkpoints import CheckpointFiles, Snapshot
-from recorderd.ring.device import UnsafeFile
 from recorderd.ring.files import IDENTITY, IDENTITY_BYTES, read_bytes
 from recorderd.ring.formatting import checkpoint_bytes
 from recorderd.ring.journal import Journal
@@ -39,6 +38,7 @@ from recorderd.ring.reach import Consumption, slot_share
 from recorderd.ring.slot_writing import Io
 from recorderd.ring.table import SlotTable
 
+_KEPT_FOR_NS: Final = 60_000_000_000
 _FORECAST_EVERY_NS: Final = 5_000_000_000
 HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]  # ftyp and moov of a writer's slots
 
@@ -111,6 +111,10 @@ class Store:
     checkpoint_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     consumption: Consumption = field(default_factory=Consumption)
     catalogue: CatalogueFiles = field(init=False)
+    _kept: set[SlotRef] = field(
+        default_factory=set
+    )  # lately found kept: thousands of locked slots are not asked for each time
+    _kept_until_ns: int = 0
     _forecast_due_ns: int = 0
     _forecast_ns: int | None = None
     faults: list[str] = field(default_factory=list)  # what opening found wrong, in words
@@ -183,8 +187,21 @@ class Store:
         for slot in self.table.in_state(SlotState.FREE):
             if slot not in self.quarantine:
                 yield self.table.ref(slot)
+        now_ns = self.clock.boottime_ns()
+        if now_ns >= self._kept_until_ns:
+            self._kept.clear()
+            self._kept_until_ns = now_ns + _KEPT_FOR_NS
+        yield from self._recyclable(wanted)
+        if self._kept:  # nothing else is left: perhaps some of these are no longer kept
+            self._kept.clear()
+            yield from self._recyclable(wanted)
+
+    def _recyclable(self, wanted: list[SlotRef]) -> Iterator[SlotRef]:
         for ref in self.table.closed_by_order():
-            if ref.slot in self.quarantine or ref.slot in self.unscanned or not self.ledger.may_recycle(ref):
+            if ref in self._kept or ref.slot in self.quarantine or ref.slot in self.unscanned:
+                continue
+            if not self.ledger.may_recycle(ref):
+                self._kept.add(ref)
                 continue
             if self.leases.is_leased(ref):
                 wanted.append(ref)
@@ -275,7 +292,7 @@ class Store:
                 await read_bytes(device, calls, self.io.buffers, handle, 0, IDENTITY_BYTES)
             finally:
                 await calls.run(device.close, handle)
-        except (OSError, UnsafeFile):
+        except OSError:
             return False
         return True
 

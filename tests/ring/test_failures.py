@@ -7,6 +7,7 @@ import asyncio
 import errno
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -575,3 +576,47 @@ def test_a_disk_that_is_gone_costs_no_slot() -> None:
         assert not (rows["state"] == int(SlotState.BAD)).any()
 
     run_simulated(main)
+
+
+def test_a_disk_that_stalls_is_called_slow_and_nothing_is_lost() -> None:
+    class Stalling(SimDisk):
+        stall = threading.Event()
+
+        def write(self, handle: int, buffer: memoryview, offset: int) -> None:
+            if self.stall.is_set():
+                self.stall.clear()
+                time.sleep(2.2)
+            super().write(handle, buffer, offset)
+
+    async def main() -> None:
+        clock = SystemClock()
+        disk = Stalling()
+        await formatted(disk)
+        ring = Ring(
+            open_device=lambda: disk,
+            make_calls=lambda: DiskThreads(clock=clock, count=3),
+            ledger=ListLedger(),
+            clock=clock,
+            boot_id=BOOT,
+            head=head,
+        )
+        assert await ring.mount()
+        assert ring.store is not None
+        ring.store.profile = replace(ring.store.profile, tick_s=0.05, slow_after_s=0.1)
+        fed = feed(ring, FakeClock(), 1)
+        task = asyncio.get_running_loop().create_task(ring.run())
+        disk.stall.set()
+        causes = set()
+        async with asyncio.timeout(10):
+            for serial in range(40):
+                fed.append(serial, 2_000)
+                await asyncio.sleep(0.08)
+                causes.add(ring.cause)
+        assert GapCause.DISK_SLOW in causes
+        await asyncio.sleep(0.3)
+        assert ring.state is RingState.HEALTHY
+        await ring.close()
+        await task
+        assert fed.acknowledged == list(range(40))
+
+    asyncio.run(main())

@@ -16,6 +16,7 @@ from recorderd.ring import commit as commit_module
 from recorderd.ring import scan as scan_module
 from recorderd.ring.border import Item
 from recorderd.ring.layout import Free, StoreEvent
+from recorderd.ring.profiles import HDD, SMR, Profile
 from recorderd.ring.reading import Rotten
 from recorderd.ring.store import Store
 from tests.ring.fakes import feed, formatted, ring_on
@@ -40,11 +41,11 @@ class Recorded:
         return mark
 
 
-async def record(clock: FakeClock, *, seed: int = 1, ticks: int = 46) -> Recorded:
+async def record(clock: FakeClock, *, seed: int = 1, ticks: int = 46, profile: Profile = HDD) -> Recorded:
     """Three writers, one with fragments of constant size; about two ring cycles; one lock; two deletions."""
     rng = random.Random(seed)
     disk = SimDisk()
-    await formatted(disk, slots=16, slot_bytes=128 * 1024, journal_blocks=32)
+    await formatted(disk, slots=16, slot_bytes=128 * 1024, journal_blocks=32, profile=profile)
     oracle = Oracle()
     ring = ring_on(disk, clock, oracle)
     assert await ring.mount()
@@ -105,6 +106,15 @@ def test_a_cut_at_every_write_loses_nothing_acknowledged() -> None:
         assert {"syncfs", "datasync", "write"} == {op.kind for op in recorded.ops}
         checked = await check_cuts(clock, recorded, every=1, seed=5)
         assert checked > 200
+
+    run_simulated(main)
+
+
+def test_without_a_mask_block_behind_every_fragment_too() -> None:
+    async def main(clock: FakeClock) -> None:
+        assert not SMR.mask
+        recorded = await record(clock, seed=4, profile=SMR)
+        assert await check_cuts(clock, recorded, every=5, seed=6) > 40
 
     run_simulated(main)
 
