@@ -114,16 +114,42 @@ class Receiver:
 
     def packet(self, buffer: memoryview, start: int, end: int) -> None:
         """One RTP packet, in the order it was received."""
-        packet = parse_packet(buffer, start, end)
-        if packet is None:
+        if end - start < 12:
             self.malformed += 1
             return
-        if packet.payload_type != self._payload_type and not self._take_type(packet.payload_type):
+        b0, b1, number, timestamp, ssrc = HEADER.unpack_from(buffer, start)
+        if b0 == 0x80:
+            start += 12
+        else:
+            packet = parse_packet(buffer, start, end)
+            if packet is None:
+                self.malformed += 1
+                return
+            start, end = packet.payload_start, packet.payload_end
+            if packet.extension_profile == ONVIF_EXTENSION and isinstance(self.depacketiser, Mjpeg):
+                self.depacketiser.extension(bytes(buffer[packet.extension_start : packet.extension_end]))
+        if b1 & 127 != self._payload_type and not self._take_type(b1 & 127):
             return
-        if packet.ssrc != self._ssrc and not self._take_source(packet.ssrc):
+        if ssrc != self._ssrc and not self._take_source(ssrc):
             return
         self._others = 0
-        step, missing = self._sequence.step(packet.sequence)
+        if self._sequence.started and number == self._sequence.expected:
+            self._sequence.run(number, 1)
+        elif not self._in_sequence(number):
+            return
+        self.packets += 1
+        self.last_media_ns = self._output.now_ns
+        if timestamp != self._timestamp:
+            self._timestamp = timestamp
+            self._pts = self._unwrapper.unwrap(timestamp)
+            self._measure(timestamp)
+            if self._early_report is not None:
+                self._sender_info(*self._early_report)
+        self.depacketiser.packet(buffer, start, end, self._pts, b1 >= 128)
+
+    def _in_sequence(self, number: int) -> bool:
+        """Judges a packet that is not simply the next; whether it is to be used."""
+        step, missing = self._sequence.step(number)
         if step is Step.LOST:
             self.lost += missing
             self.depacketiser.loss()
@@ -131,19 +157,7 @@ class Receiver:
         elif step is Step.RESTART:
             self.depacketiser.loss()
             self._output.event(Loss(self._track, 0))
-        elif step is not Step.NEXT:
-            return
-        self.packets += 1
-        self.last_media_ns = self._output.now_ns
-        if packet.timestamp != self._timestamp:
-            self._timestamp = packet.timestamp
-            self._pts = self._unwrapper.unwrap(packet.timestamp)
-            self._measure(packet.timestamp)
-            if self._early_report is not None:
-                self._sender_info(*self._early_report)
-        if packet.extension_profile == ONVIF_EXTENSION and isinstance(self.depacketiser, Mjpeg):
-            self.depacketiser.extension(bytes(buffer[packet.extension_start : packet.extension_end]))
-        self.depacketiser.packet(buffer, packet.payload_start, packet.payload_end, self._pts, packet.marker)
+        return step in (Step.NEXT, Step.LOST, Step.RESTART)
 
     def _take_type(self, payload_type: int) -> bool:
         self._wrong_types += 1
