@@ -33,21 +33,17 @@ class Mpeg4Generic:
         self.fragment = b""
         self.pieces: list[bytes | memoryview] = []
 
-    def packet(self, buffer: memoryview, start: int, end: int, pts: int, marker: bool) -> None:  # noqa: ARG002
+    def packet(self, buffer: memoryview, start: int, end: int, pts: int, marker: bool) -> None:
         headers = self._headers(buffer, start, end)
         if headers is None:
             self._output.remark("AAC packets with broken headers were dropped")
             self._drop()
             return
         sizes, at = headers
-        if self._partial:
-            self._continue(buffer, at, end, pts, sizes)
-            return
-        if len(sizes) == 1 and sizes[0] > end - at:
-            if sizes[0] <= MAX_FRAME_BYTES:
-                self._partial, self._wanted, self._partial_pts = [bytes(buffer[at:end])], sizes[0], pts
-            else:
-                self._drop()
+        if self._partial and (pts != self._partial_pts or sizes != [self._wanted]):
+            self._drop()
+        if self._partial or (len(sizes) == 1 and sizes[0] > end - at):
+            self._piece(bytes(buffer[at:end]), pts, sizes[0], last=marker)
             return
         for index, size in enumerate(sizes):
             if size == 0:
@@ -79,19 +75,16 @@ class Mpeg4Generic:
             left -= following if len(sizes) > 1 else first
         return sizes, data_at
 
-    def _continue(self, buffer: memoryview, at: int, end: int, pts: int, sizes: list[int]) -> None:
-        if pts != self._partial_pts or len(sizes) != 1 or sizes[0] != self._wanted:
-            self._drop()
-            return
-        self._partial.append(bytes(buffer[at:end]))
+    def _piece(self, data: bytes, pts: int, wanted: int, *, last: bool) -> None:
+        """Part of a frame of `wanted` bytes; the marker bit stands on its last packet."""
+        self._partial.append(data)
+        self._partial_pts, self._wanted = pts, wanted
         held = sum(map(len, self._partial))
-        if held >= self._wanted:
-            data = b"".join(self._partial)
-            self._partial = []
-            if held == self._wanted:
-                self._emit(pts, data)
-            else:
-                self._drop()
+        if held == wanted:
+            frame, self._partial = b"".join(self._partial), []
+            self._emit(pts, frame)
+        elif held > wanted or last or wanted > MAX_FRAME_BYTES:
+            self._drop()
 
     def _emit(self, pts: int, data: bytes) -> None:
         self._output.unit(AccessUnit(self._track, pts, data, self._output.now_ns, True, self._lost))

@@ -5,12 +5,14 @@ A document ends at the marker bit; when the timestamp changes before a marker ca
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from recorderd.model.stream import AccessUnit, TrackFormat
 from recorderd.rtsp.output import Output
 
 MAX_DOCUMENT_BYTES = 1024 * 1024  # also after decompression
+_BEGINNING = re.compile(rb"\x1f\x8b|\s*(?:\xef\xbb\xbf)?(?:<\?xml|<(?:\w+:)?MetadataStream\s)")
 
 
 class OnvifMetadata:
@@ -33,6 +35,8 @@ class OnvifMetadata:
             if self._parts or self._broken:
                 self._broken |= self._gap  # its end is missing
                 self._end()
+            # After a loss only what looks like a beginning can be trusted to be one.
+            self._broken = self._gap and _BEGINNING.match(buffer[start:end]) is None
         elif self._gap:
             self._broken = True
         self._gap = False
