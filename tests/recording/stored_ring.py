@@ -45,18 +45,24 @@ class Sink:
 
 @contextlib.asynccontextmanager
 async def ring_in(
-    folder: Path, clock: FakeClock, *, boot: int = 1, slots: int = 24, slot_bytes: int = 1 << 20
+    folder: Path,
+    clock: FakeClock,
+    *,
+    boot: int = 1,
+    slots: int = 24,
+    slot_bytes: int = 1 << 20,
+    durability: str = "none",
 ) -> AsyncIterator[Ring]:
     """Formats the folder for boot 1; later boots find what is there."""
     if boot == 1:
-        device, calls = FileDevice(folder, durability="none"), DiskThreads(clock=clock)
+        device, calls = FileDevice(folder, durability=durability), DiskThreads(clock=clock)
         await format_ring(
-            device, calls, formatted_ns=clock.realtime_ns(), slots=slots, slot_bytes=slot_bytes, durability="none"
+            device, calls, formatted_ns=clock.realtime_ns(), slots=slots, slot_bytes=slot_bytes, durability=durability
         )
         device.release()
         calls.close()
     ring = await Ring.open(
-        folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.UUID(int=boot), durability="none"
+        folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.UUID(int=boot), durability=durability
     )
     assert ring.state is RingState.HEALTHY, ring.status().detail
     await ring.scan_now()
