@@ -22,7 +22,7 @@ from recorderd.protocol.work import ExportWork, Finish, Range, SlotDone, SlotWor
 from recorderd.ring.layout import FragmentRecord, TrackPart
 from recorderd.workers.channel import Channel, NoWork, write_all
 from recorderd.workers.confinement import confine
-from recorderd.workers.stored_fragment import FragmentReader, Rotten
+from recorderd.workers.stored_fragment import FragmentReader
 
 if TYPE_CHECKING:
     from recorderd.workers.aac import AacTrack
@@ -68,22 +68,22 @@ class Export:
 
     def slot(self, work: SlotWork, fd: int, write: Writer) -> None:
         """Reads the slot's fragments in order and passes pieces of the file to `write`. Raises MediaError, OSError."""
-        for stored in work.fragments:
-            ranges = [r for r in work.ranges if r.first <= stored.sequence < r.first + r.count]
-            if not ranges:
+        shares = {stored.sequence: _shares(work, stored.sequence) for stored in work.fragments}
+        wanted = [stored for stored in work.fragments if shares[stored.sequence]]
+        for found in self._reader.read(
+            fd, wanted, disk=self._disk, generation=work.generation, slot_bytes=work.slot_bytes
+        ):
+            ranges = shares[found.stored.sequence]
+            if found.record is None:
+                self._missing(work, ranges, found.fault)
                 continue
             try:
-                record, payload = self._reader.read(
-                    fd, stored, disk=self._disk, generation=work.generation, slot_bytes=work.slot_bytes
-                )
-                tables = {table.track: table for table in parse_fragment(payload, MAX_TRACKS)}
-                takes = [
-                    take for r in sorted(ranges, key=lambda r: r.output) for take in self._take(work, r, record, tables)
-                ]  # the leader first
+                tables = {table.track: table for table in parse_fragment(found.payload, MAX_TRACKS)}
+                takes = [take for share in ranges for take in self._take(work, share, found.record, tables)]
                 if takes:
-                    self._add(payload, takes, write)
-            except (Rotten, BoxError, BitstreamError) as error:
-                self._missing(work, ranges, error)
+                    self._add(found.payload, takes, write)
+            except (BoxError, BitstreamError) as error:
+                self._missing(work, ranges, f"fragment {found.stored.sequence}: {error}")
 
     def _add(self, payload: memoryview, takes: list[Take], write: Writer) -> None:
         copied = [take for take in takes if take.output not in self._aac]
@@ -143,11 +143,11 @@ class Export:
             ahead = first.from_pts - part.anchor.media_time
             self._origin_ns = part.anchor.boottime_ns + ahead * _NS // self._rates[first.output] + work.axis_ns
 
-    def _missing(self, work: SlotWork, ranges: list[Range], error: Exception) -> None:
+    def _missing(self, work: SlotWork, ranges: list[Range], fault: str) -> None:
         for missing in ranges:
             self._progress[missing.output].cold = True
         if len(self.notes) < _MAX_NOTES:
-            self.notes.append(f"slot {work.slot}: {error}; left out")
+            self.notes.append(f"slot {work.slot}: {fault}; left out")
         else:
             self._unnoted += 1
 
@@ -167,6 +167,12 @@ class Writer:
 
     def __call__(self, pieces: list[bytes | memoryview]) -> None:
         self.bytes += write_all(pieces)
+
+
+def _shares(work: SlotWork, sequence: int) -> list[Range]:
+    """Which ranges the fragment is in, the leader's first."""
+    found = [share for share in work.ranges if share.first <= sequence < share.first + share.count]
+    return sorted(found, key=lambda share: share.output)
 
 
 def _cuts(part: TrackPart, share: Range, rate: int) -> tuple[int | None, int | None, bool]:

@@ -19,7 +19,7 @@ from recorderd.model.stream import Codec, TrackFormat
 from recorderd.protocol.work import SnapshotWork, WorkDone
 from recorderd.workers.channel import Channel, NoWork, write_all
 from recorderd.workers.confinement import confine
-from recorderd.workers.stored_fragment import FragmentReader, Rotten
+from recorderd.workers.stored_fragment import FragmentReader
 
 _MEMORY_BYTES = 768 << 20
 _CPU_S = 60
@@ -34,10 +34,15 @@ class NoPicture(Exception):
 
 
 def stored_picture(work: SnapshotWork, fd: int) -> bytes:
-    """The key frame's access unit as stored. Raises Rotten, NoPicture, MediaError, OSError."""
-    record, payload = FragmentReader().read(
-        fd, work.fragment, disk=uuid.UUID(work.disk), generation=work.generation, slot_bytes=work.slot_bytes
+    """The key frame's access unit as stored. Raises NoPicture, MediaError, OSError."""
+    found = next(
+        FragmentReader().read(
+            fd, [work.fragment], disk=uuid.UUID(work.disk), generation=work.generation, slot_bytes=work.slot_bytes
+        )
     )
+    if found.record is None:
+        raise NoPicture(found.fault)
+    record, payload = found.record, found.payload
     part = next((part for part in record.parts if part.track == work.track), None)
     table = next((table for table in parse_fragment(payload, MAX_TRACKS) if table.track == work.track), None)
     if part is not None and table is not None:
@@ -92,7 +97,7 @@ def main() -> int:
         done = WorkDone(True)
     except (BrokenPipeError, NoWork):
         return 1
-    except (NoPicture, Rotten, MediaError) as error:
+    except (NoPicture, MediaError) as error:
         done = WorkDone(False, str(error))
     except OSError as error:
         done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
