@@ -55,6 +55,7 @@ class EpochTable:
         self.bound = MAX_POINTS
         self._points: list[EpochPoint] = []
         self._stale = True
+        self.dating = 0  # grows when dates move by more than slewing
         # One entry per straight line: where it begins, a point on it, its slope beyond 1, its trust, and whether wall time jumps there.
         self._start = self._at = self._wall = np.zeros(0, np.int64)
         self._slope = np.zeros(0, np.float64)
@@ -91,6 +92,8 @@ class EpochTable:
             if any(known.ring_ns == point.ring_ns for known in self._points):
                 return
             raise ValueError("epoch points must be added in order")
+        if point.step or point.trust != self._points[-1].trust:
+            self.dating += 1
         self._points.append(point)
         if len(self._points) > self.bound:
             self._thin()

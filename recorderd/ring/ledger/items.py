@@ -155,6 +155,12 @@ class Recovered(NamedTuple):
     at: Moment
 
 
+class Seen(NamedTuple):
+    """The recorder was alive: noted now and then while there is nothing else to note, so that a crash can be dated."""
+
+    at: Moment
+
+
 Record: TypeAlias = (
     EntryPut
     | BootSeen
@@ -172,8 +178,10 @@ Record: TypeAlias = (
     | Buried
     | FloorRaised
     | Recovered
+    | Seen
 )
 
+_MOMENT = struct.Struct("<Iq")
 _RANGE = struct.Struct("<IqIq")
 _BOOT = struct.Struct("<I16sqqq")
 _EPOCH = struct.Struct("<IqqiBB")
@@ -359,6 +367,7 @@ _WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     LockDropped: (44, lambda r: _ID.pack(r.lock)),
     Buried: (45, lambda r: _TOMB.pack(r.tombstone, r.recording, r.track, r.run) + _ranges(r.pieces)),
     FloorRaised: (46, lambda r: _FLOOR.pack(r.track, *r.at)),
+    Seen: (48, lambda r: _MOMENT.pack(*r.at)),
     Recovered: (47, lambda r: _RANGE.pack(*r.last, *r.at)),
 }
 
@@ -378,6 +387,7 @@ _READERS: dict[int, Callable[[_Reader], Record]] = {
     45: _read_tomb,
     46: _read_floor,
     47: _read_recovered,
+    48: lambda r: Seen(moment(*r.take(_MOMENT))),
 }
 
 

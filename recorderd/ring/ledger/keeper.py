@@ -24,6 +24,10 @@ class Keeper:
         self._book = book
         self._rules: dict[uuid.UUID, Rule] = {}
         self._stale_side_blocks: set[SlotRef] = set()
+        self._kept: set[int] = set()  # slots that locks keep, of those closed up to order `_kept_through`
+        self._kept_through = 0
+        self._kept_state: tuple[int, int, int] | None = None
+        self._locked_since: dict[SlotRef, bool] = {}  # of slots closed later
 
     def rule(self, recording: uuid.UUID) -> Rule:
         return self._rules.get(recording, Rule())
@@ -36,7 +40,27 @@ class Keeper:
         rule = self.rule(self._book.tables.catalogue[recording].id)
         if retention.below_minimum(self._book.tables, recording, rule.minimum_slots):
             return False
-        return not locks.is_locked(self._book.tables, *ref)
+        return not self._is_locked(ref)
+
+    def _is_locked(self, ref: SlotRef) -> bool:
+        """As `locks.is_locked`, fast for thousands of slots in a row: what a closed slot holds changes no more, so the answer is kept."""
+        tables = self._book.tables
+        if not tables.locks:
+            return False
+        orders = tables.slots.rows["order"]
+        state = (id(tables), tables.lock_changes, tables.epochs.dating)
+        if state != self._kept_state:
+            self._kept, self._kept_state = locks.kept_slots(tables), state
+            self._kept_through = int(orders.max())
+            self._locked_since = {}
+        order = int(orders[ref.slot])
+        if 0 < order <= self._kept_through:
+            return ref.slot in self._kept
+        if order == 0:
+            return locks.is_locked(tables, *ref)
+        if ref not in self._locked_since:
+            self._locked_since[ref] = locks.is_locked(tables, *ref)
+        return self._locked_since[ref]
 
     def mirror_soon(self, refs: Iterable[SlotRef]) -> None:
         """The side blocks of these slots should be written."""

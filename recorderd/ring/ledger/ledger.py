@@ -21,6 +21,10 @@ from recorderd.ring.ledger.queries import Queries
 from recorderd.ring.ledger.tables import Tables
 
 SWEEP_EVERY_NS = 60_000_000_000
+_SEEN_RUNNING_NS = (
+    60_000_000_000  # after how much silence being alive is noted: while something should be recorded, and while not
+)
+_SEEN_IDLE_NS = 3_600_000_000_000
 
 
 class RingLedger:
@@ -55,6 +59,9 @@ class RingLedger:
         point = self._book.tables.epochs.observe(ring, self._book.clock.realtime_ns(), self._book.clock.trust())
         if point is not None:
             self._book.do(items.EpochNoted(now, point.wall_ns, point.rate_ppb, point.trust, point.step))
+        silent_ns = ring - self._book.tables.boots.last_seen_ring_ns()
+        if silent_ns >= (_SEEN_RUNNING_NS if self._book.tables.runs.running() else _SEEN_IDLE_NS):
+            self._book.do(items.Seen(now))
         if now.ns >= self._next_sweep_ns:
             self._next_sweep_ns = now.ns + SWEEP_EVERY_NS
             self.keeper.sweep()

@@ -109,7 +109,7 @@ def over_quota(tables: Tables, recording: int, quota_slots: int) -> list[SlotRef
 
 def below_minimum(tables: Tables, recording: int, minimum_slots: int) -> bool:
     """Whether the recording needs every slot it has."""
-    return minimum_slots > 0 and len(tables.slots.of_recording(recording)) <= minimum_slots
+    return minimum_slots > 0 and tables.slots.count(recording) <= minimum_slots
 
 
 def empty_slots(tables: Tables, recording: int) -> list[SlotRef]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,11 @@ MAX_SLOTS = 1 << 20
 class SlotTable:
     def __init__(self) -> None:
         self._rows: Rows = np.zeros(64, SLOT)
+        self._counts: Counter[int] = Counter()
+
+    def count(self, recording: int) -> int:
+        """How many slots hold something of a recording."""
+        return self._counts[recording]
 
     @property
     def rows(self) -> Rows:
@@ -34,6 +41,9 @@ class SlotTable:
         """Notes media of this life of the slot."""
         row = self._row(slot)
         if not row["used"] or row["generation"] != generation:
+            if row["used"]:
+                self._counts[int(row["recording"])] -= 1
+            self._counts[recording] += 1
             row["used"], row["generation"], row["order"] = 1, generation, 0
             row["recording"], row["from"], row["to"] = recording, from_ns, to_ns
             return
@@ -48,6 +58,7 @@ class SlotTable:
     def gone(self, slot: int, generation: int) -> None:
         row = self._row(slot)
         if row["used"] and row["generation"] == generation:
+            self._counts[int(row["recording"])] -= 1
             self._rows[slot] = np.zeros((), SLOT)
 
     def holds(self, slot: int, generation: int) -> bool:
@@ -87,3 +98,4 @@ class SlotTable:
         rows = np.frombuffer(section, SLOT).copy()
         self._rows = rows if len(rows) >= 64 else np.zeros(64, SLOT)
         self._rows[: len(rows)] = rows
+        self._counts = Counter(rows["recording"][rows["used"] == 1].tolist())

@@ -49,6 +49,7 @@ class Tables:
         self.gaps: dict[int, GapTable] = {}
         self.locks: dict[int, items.LockPut] = {}
         self.next_lock = 1
+        self.lock_changes = 0
         self.floors: dict[int, int] = {}  # by track: what lies below has expired
         self.horizons: dict[int, int] = {}  # by track: media up to here was recycled, so a hole below is no gap
         self.vanished: list[Vanished] = []  # since the list was last taken
@@ -138,12 +139,16 @@ class Tables:
             case items.LockPut():
                 self.next_lock = max(self.next_lock, record.lock + 1)
                 self.locks[record.lock] = record
+                self.lock_changes += 1
             case items.LockDropped():
                 self.locks.pop(record.lock, None)
+                self.lock_changes += 1
             case items.Buried():
                 self._bury(record)
             case items.FloorRaised():
                 self._raise_floor(record)
+            case items.Seen():
+                self.boots.seen(*record.at)
             case items.Recovered():
                 self._recovered(record)
 

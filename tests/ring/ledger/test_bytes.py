@@ -35,6 +35,7 @@ RECORDS: list[items.Record] = [
     items.Buried(3, 0, items.NO_TRACK, 0, (Range(AT, LATER), Range(AT, LATER))),
     items.FloorRaised(1, AT),
     items.Recovered(AT, LATER),
+    items.Seen(LATER),
 ]
 
 

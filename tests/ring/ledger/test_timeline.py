@@ -78,6 +78,21 @@ def test_a_power_cut_leaves_a_gap_until_the_recorder_is_back() -> None:
     assert world.ledger.queries.run(1).stop is not None
 
 
+def test_a_crash_is_dated_although_the_camera_had_been_silent_for_long() -> None:
+    world = World()
+    run = world.start(1, (11,))
+    world.record(world.new_slot(), 1, 11, run, 20)
+    world.ledger.note_gap(identity(1), [identity(11)], GapCause.CAMERA_SILENT, world.now, None)
+    for _ in range(600):
+        world.clock.advance(1)
+        world.commit()
+    world.power_cut(off_s=300)
+    silent, crashed = world.bars(1, 11)[1:]
+    assert (silent[0], silent[2], crashed[2]) == (20, GapCause.CAMERA_SILENT, GapCause.RECORDER_CRASH)
+    assert 560 <= silent[1] == crashed[0] <= 620
+    assert crashed[1] == 920
+
+
 def test_an_orderly_stop_says_so() -> None:
     world = World()
     run = world.start(1, (11,))
