@@ -6,25 +6,31 @@ import ipaddress
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from recorderd.control.dispatch import Dispatch
+from recorderd.control.dispatch import Dispatch, Upgrade
 from recorderd.control.peer import Peer
 from recorderd.model.ports import CameraPlace
+from recorderd.network import capture
 from recorderd.network.generations import Damaged
 from recorderd.network.service import NetworkService
 from recorderd.network.status import LinkStatus, NetworkStatus
 from recorderd.network.transaction import Applied, Preview, Refused, Undone
 from recorderd.protocol import network
-from recorderd.protocol.errors import Unavailable
+from recorderd.protocol.errors import InvalidArgument, NotFound, Unavailable
 from recorderd.protocol.message import Nothing
 from recorderd.protocol.printable import printable
 from recorderd.protocol.wall import to_rfc3339
 
 R = TypeVar("R")
+CAPTURE_MAX_S = 60
+CAPTURE_MIN_BYTES, CAPTURE_MAX_BYTES = 4096, 64 << 20
 
 
 class NetworkFace:
-    def __init__(self, *, service: NetworkService) -> None:
+    """`helper`: the path of the privileged helper's socket, for captures."""
+
+    def __init__(self, *, service: NetworkService, helper: str) -> None:
         self._service = service
+        self._helper = helper
 
     def bind(self, table: Dispatch) -> None:
         table.reply(network.GET_STATUS, self._status)
@@ -37,6 +43,7 @@ class NetworkFace:
         table.reply(network.RESCUE, self._rescue)
         table.reply(network.LIST_LEASES, self._leases)
         table.reply(network.LIST_NEIGHBOURS, self._neighbours)
+        table.upgrade(network.CAPTURE, self._capture)
 
     async def _status(self, _: Nothing, __: Peer) -> network.StatusReply:
         return network.StatusReply(status=_status(self._service.status()))
@@ -79,6 +86,20 @@ class NetworkFace:
 
     async def _neighbours(self, _: Nothing, __: Peer) -> network.NeighboursReply:
         return network.NeighboursReply(places=[_place(place) for place in self._service.neighbours()])
+
+    async def _capture(self, call: network.CaptureCall, _: Peer) -> Upgrade[network.CaptureReply]:
+        if not 1 <= call.seconds <= CAPTURE_MAX_S:
+            raise InvalidArgument("seconds", f"1 to {CAPTURE_MAX_S}", str(call.seconds))
+        if not CAPTURE_MIN_BYTES <= call.max_bytes <= CAPTURE_MAX_BYTES:
+            raise InvalidArgument("max_bytes", f"{CAPTURE_MIN_BYTES} to {CAPTURE_MAX_BYTES}", str(call.max_bytes))
+        interface = self._service.interface_of_port(call.port)
+        if interface is None:
+            raise NotFound("port", printable(call.port, 60))
+        try:
+            running = await capture.start(self._helper, interface, seconds=call.seconds, max_bytes=call.max_bytes)
+        except capture.CaptureFailed as error:
+            raise Unavailable(printable(str(error), 300)) from error
+        return Upgrade(network.CaptureReply(interface=interface), running)
 
 
 async def _faults(work: Awaitable[R]) -> R:

@@ -56,6 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rescue.add_argument("interface", nargs="?", help="default: the declared uplink")
     rescue.add_argument("--confirm-within", default="5min", metavar="TIME")
     rescue.set_defaults(run=run_rescue)
+    capture = actions.add_parser(
+        "capture",
+        help="packets of a port, for Wireshark (headers only)",
+        epilog="example:\n  recorderctl net capture 3 -o door.pcapng --seconds 20",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    capture.add_argument("port", help="the label on the case, or an interface")
+    capture.add_argument("-o", "--output", required=True, metavar="FILE", help="a file, or - for standard output")
+    capture.add_argument("--seconds", type=int, default=10, help="at most 60; default 10")
+    capture.add_argument("--max-mib", type=int, default=16, help="at most 64; default 16")
+    capture.add_argument("--force", action="store_true", help="replace the file")
+    capture.set_defaults(run=run_capture)
     leases = actions.add_parser("leases", help="addresses that cameras were given")
     leases.set_defaults(run=run_leases)
     neighbours = actions.add_parser("neighbours", help="every device seen on the camera LAN, and behind which port")
@@ -122,6 +134,18 @@ def run_rescue(arguments: argparse.Namespace, session: Session) -> int:
     call = network.RescueCall(interface=arguments.interface, confirm_within_ms=milliseconds(arguments.confirm_within))
     applied = session.call(network.RESCUE, call)
     session.show(applied, lambda: render_applied(applied))
+    return 0
+
+
+def run_capture(arguments: argparse.Namespace, session: Session) -> int:
+    from recorderd.ctl.download import check_target, save  # only here: start-up counts
+
+    check_target(arguments.output, force=arguments.force)
+    call = network.CaptureCall(port=arguments.port, seconds=arguments.seconds, max_bytes=arguments.max_mib << 20)
+    reply, download = session.client.upgrade(network.CAPTURE, call)
+    save(download, arguments.output, force=arguments.force)
+    if arguments.output != "-":
+        session.show(reply, lambda: f"{printable(arguments.output)}: packets of {reply.interface}")
     return 0
 
 

@@ -192,7 +192,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
         StorageFace(service=storage),
         MediaFace(exports=Exports(ring=ring, clock=clock), names=names, queries=ledger.queries),
-        NetworkFace(service=network.service),
+        NetworkFace(service=network.service, helper=settings.paths.helper),
         TimeFace(keeper=network.keeper),
         *recording_faces(service=recordings, broker=broker, clock=clock),
     ]

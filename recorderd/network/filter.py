@@ -30,13 +30,14 @@ def replacement(ruleset: str) -> str:
 
 
 async def listing() -> str | None:
-    """The table as nft lists it, without handles and counters, in a canonical form; None where there is no table or no nft."""
+    """The table as nft lists it, without handles and counters, in a canonical form; None where there is none, or none to be seen: no
+    nft, or no right to ask."""
     try:
         text = await _nft("", "-j", "list", "table", FAMILY, TABLE)
     except FileNotFoundError:
         return None
     except FilterFailed as error:
-        if "No such file or directory" in str(error):
+        if any(said in str(error) for said in ("No such file or directory", "Operation not permitted")):
             return None
         raise
     return canonical(json.loads(text)["nftables"])

@@ -134,6 +134,8 @@ class Generations:
                 text = file.read(PENDING_MAX_BYTES)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Damaged(f"{self.folder / 'pending'} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise Damaged(f"{self.folder / 'pending'} holds no text") from error
         values = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+from pyroute2.netlink.exceptions import NetlinkError
 
 from recorderd.model.network import IPv4Mode, LinkLocal, NetworkSettings, NetworkWish, Uplink, UplinkIPv4
 from recorderd.model.ports import CameraPlace, Clock, EventSink, LinkObserver
@@ -31,6 +32,7 @@ from recorderd.network import (
 )
 from recorderd.network.declared import Declared
 from recorderd.network.execute import Executor, StepFailed
+from recorderd.network.filter import FilterFailed
 from recorderd.network.generations import Damaged
 from recorderd.network.goal import goal_of, uplink_link
 from recorderd.network.observed import Observed
@@ -113,7 +115,7 @@ class NetworkService:
                 self._dirty.clear()
                 try:
                     await self._look()
-                except (OSError, TimeoutError) as error:
+                except (OSError, TimeoutError, NetlinkError, FilterFailed) as error:
                     self._resync = True
                     self._trouble = (f"the kernel's tables cannot be read: {error}",)
                     log.warning("network: %s", self._trouble[0])
@@ -187,6 +189,11 @@ class NetworkService:
         """Every device seen on the camera LAN."""
         return self._places.all()
 
+    def interface_of_port(self, port: str) -> str | None:
+        """The interface with this label or name; None where there is none."""
+        names = [link.name for link in self._observed.links]
+        return next((name for name in names if port in (name, self._places.label(name))), None)
+
     @property
     def from_file(self) -> bool:
         """Whether recorderd.toml declares the network, and not a later `net set`."""
@@ -214,7 +221,7 @@ class NetworkService:
             cameras=tuple(place for place in self._places.all() if place.port),
             pending=self._pending_status(),
             trouble=self._trouble,
-            notes=self._notes + ((self._watch.raw_refused,) if self._watch and self._watch.raw_refused else ()),
+            notes=self._notes + ((self._watch.unheard,) if self._watch and self._watch.unheard else ()),
             wish=wish,
             confirmed=confirmed,
         )

@@ -263,11 +263,11 @@ class TimeKeeper:
         text = chrony.directives(self._decision.mode, self._configured, self._leased if self._from_dhcp else ())
         if text == self._written:
             return
-        self._request("chrony.d/recorderd.conf", text)
         self._written = text
         try:
+            self._request("chrony.d/recorderd.conf", text)
             await self._units.restart(CHRONY)
-        except UnitFailed as error:
+        except (UnitFailed, OSError) as error:
             log.warning("time: %s", error)
 
     def _stepped(self) -> None:
@@ -296,7 +296,10 @@ class TimeKeeper:
         self._events.publish(
             Event(topics.CLOCK, (), (("What", "Trust"), ("Trust", trust.name.lower())), operation="Changed")
         )
-        self._request("trust", f"{boot_id()} {int(trust)}\n")
+        try:
+            self._request("trust", f"{boot_id()} {int(trust)}\n")
+        except OSError as error:
+            log.warning("time: trust is lost when the daemon restarts: %s", error)
         for tell in self.on_change:
             tell()
 
@@ -315,8 +318,8 @@ class TimeKeeper:
             words = (self._run / "trust").read_text(encoding="ascii").split()
             if words[0] == boot_id():
                 return Trust(int(words[1]))
-        except (FileNotFoundError, ValueError, IndexError):
-            pass
+        except (OSError, ValueError, IndexError):
+            log.debug("time: no trust is remembered from this boot")
         now_s = self._clock.realtime_ns() / 1e9
         return Trust.RTC if self._rtc and now_s > max(self._floor_s, EARLIEST) else Trust.NONE
 
@@ -325,7 +328,7 @@ class TimeKeeper:
             return msgspec.json.decode((self._state / "time.json").read_bytes()[:65536], type=Kept)
         except FileNotFoundError:
             return Kept()
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, OSError) as error:
             log.error("time: %s is damaged (%s): recorderd.toml holds", self._state / "time.json", error)
             return Kept()
 
@@ -336,7 +339,7 @@ class TimeKeeper:
     def _read_floor(self) -> float:
         try:
             return float((self._state / "clock").read_text(encoding="ascii")[:32])
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return 0.0
 
     def _write_floor(self) -> None:
@@ -345,7 +348,10 @@ class TimeKeeper:
             return
         self._floor_s = max(self._floor_s, self._clock.realtime_ns() / 1e9)
         self._floor_written_ns = self._clock.boottime_ns()
-        _write(self._state / "clock", f"{self._floor_s:.0f}\n", durable=True)
+        try:
+            _write(self._state / "clock", f"{self._floor_s:.0f}\n", durable=True)
+        except OSError as error:  # the system's flash is read-only or full: recording goes on
+            log.warning("time: the last known time cannot be kept: %s", error)
 
     def _request(self, name: str, text: str) -> None:
         _write(self._run / name, text, durable=False)

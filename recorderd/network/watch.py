@@ -114,23 +114,30 @@ class Watch:
         self._joined: set[int] = set()
         self._resync: asyncio.TimerHandle | None = None
         self.losses = 0
-        self.raw_refused = ""  # why ARP and LLDP are not heard; empty: they are
+        self.unheard = ""  # what this process may not listen to, one line; empty: everything is heard
 
     def open(self) -> None:
-        """Starts listening. Without CAP_NET_RAW only netlink is heard, and `raw_refused` says so."""
+        """Starts listening. What this process may not listen to is left out, and `unheard` says so."""
         route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         route.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         route.bind((0, notices.GROUPS))
         self._readers.append(Sliced(route, self._route, self._lost))
-        tables = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        tables.bind((0, NFT_GROUP))
-        self._readers.append(Sliced(tables, lambda _data, _link: self._on_notice(notices.Changed(0)), self._lost))
+        refused = []
+        try:
+            tables = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+            tables.bind((0, NFT_GROUP))
+            self._readers.append(Sliced(tables, lambda _data, _link: self._on_notice(notices.Changed(0)), self._lost))
+        except PermissionError:
+            tables.close()
+            refused.append("changes of the packet filter (CAP_NET_ADMIN is missing)")
         try:
             self._lldp_socket = self._packet(lldp.ETHERTYPE, self._lldp)
             self._packet(arp.ETHERTYPE, self._arp)
-        except OSError as error:  # EPERM without the capability, EAFNOSUPPORT where the unit restricts address families
-            self.raw_refused = f"ARP and LLDP are not heard: no packet sockets ({error.strerror})"
-            log.warning("network: %s", self.raw_refused)
+        except PermissionError:
+            refused.append("ARP and LLDP (CAP_NET_RAW is missing)")
+        self.unheard = f"not heard: {', '.join(refused)}" if refused else ""
+        if refused:
+            log.info("network: %s", self.unheard)
 
     def listen_on(self, links: Iterable[int]) -> None:
         """Makes these links accept the group addresses of LLDP."""

@@ -7,6 +7,7 @@ from typing import Literal
 from recorderd.model.network import NetworkWish
 from recorderd.protocol.errors import ControlError
 from recorderd.protocol.interface import Access, Interface
+from recorderd.protocol.interface import Kind as MethodKind
 from recorderd.protocol.message import Message, Nothing
 
 INTERFACE = Interface("io.recorderd.Network")
@@ -148,6 +149,16 @@ class NeighboursReply(Message, frozen=True):
     places: list[Place]
 
 
+class CaptureCall(Message, frozen=True):
+    port: str
+    seconds: int
+    max_bytes: int
+
+
+class CaptureReply(Message, frozen=True):
+    interface: str
+
+
 GET_STATUS = INTERFACE.method("GetStatus", Nothing, StatusReply, access=Access.VIEW)
 GET_SETTINGS = INTERFACE.method("GetSettings", Nothing, SettingsReply, access=Access.VIEW)
 SET_SETTINGS = INTERFACE.method("SetSettings", SetSettingsCall, PlanReply)
@@ -158,3 +169,4 @@ ROLLBACK = INTERFACE.method("Rollback", Nothing, Nothing)
 RESCUE = INTERFACE.method("Rescue", RescueCall, AppliedReply)
 LIST_LEASES = INTERFACE.method("ListLeases", Nothing, LeasesReply, access=Access.VIEW)
 LIST_NEIGHBOURS = INTERFACE.method("ListNeighbours", Nothing, NeighboursReply, access=Access.VIEW)
+CAPTURE = INTERFACE.method("Capture", CaptureCall, CaptureReply, kind=MethodKind.UPGRADE)

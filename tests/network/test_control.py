@@ -18,7 +18,7 @@ from recorderd.control.time import TimeFace
 from recorderd.model.clock import SystemClock
 from recorderd.model.network import Ntp
 from recorderd.network.timekeeper import TimeKeeper
-from tests.network.namespaces import Lab, differences, picture
+from tests.network.namespaces import Lab, differences, picture, run
 from tests.network.room import FORMER
 from tests.network.test_service import Running, until
 
@@ -50,7 +50,7 @@ class Console:
 
 def serve(made: Running, keeper: TimeKeeper, tmp_path: Path) -> tuple[ControlServer, socket.socket, Console]:
     table = Dispatch()
-    NetworkFace(service=made.service).bind(table)
+    NetworkFace(service=made.service, helper=str(tmp_path / "helper")).bind(table)
     TimeFace(keeper=keeper).bind(table)
     assert not table.missing()
     path = tmp_path / "control"
@@ -75,6 +75,32 @@ def keeper_for(made: Running, tmp_path: Path) -> TimeKeeper:
         has_rtc=lambda: False,
         watch_steps=False,
     )
+
+
+async def captured(lab: Lab, person: Console, tmp_path: Path) -> None:
+    """A capture through the real helper, read by tcpdump."""
+    assert "cannot reach recorderd-helper" in await person.says(
+        "net", "capture", "eth0", "-o", str(tmp_path / "x.pcapng"), expect=1
+    )
+    path = tmp_path / "helper"
+    helper = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "recorderd.workers.helper", "--socket", str(path), "--user", "root"),
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    try:
+        await until(path.exists)
+        await asyncio.sleep(0.3)  # bound, and then listening
+        lab.start("u", "busybox", "arping", "-q", "-c", "20", "-I", "eth0", "10.1.0.8")
+        out = tmp_path / "uplink.pcapng"
+        assert "packets of eth0" in await person.says("net", "capture", "eth0", "-o", str(out), "--seconds", "2")
+        assert "no port" in await person.says("net", "capture", "17", "-o", str(tmp_path / "y"), expect=1)
+        assert "exists" in await person.says("net", "capture", "eth0", "-o", str(out), expect=1)
+    finally:
+        helper.kill()
+        await helper.wait()
+    shown = await asyncio.to_thread(run, "tcpdump", "-n", "-r", str(out))
+    assert "who-has 10.1.0.8" in shown.stdout, shown
+    assert out.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
 
 
 def test_a_change_from_the_command_line(lab: Lab, tmp_path: Path) -> None:
@@ -120,6 +146,7 @@ def test_a_change_from_the_command_line(lab: Lab, tmp_path: Path) -> None:
             }
             assert "PORT" in await person.says("net", "leases")
             assert "PORT" in await person.says("net", "neighbours")
+            await captured(lab, person, tmp_path)
             # the rescue keeps the cameras' side
             assert "NEW login" in await person.says("net", "rescue")
             links = picture()["links"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -289,6 +291,33 @@ def test_unmanaged_nothing_is_changed(lab: Lab, tmp_path: Path) -> None:
 
     made.story(tell, settle=False)
     assert picture() == before
+
+
+def test_without_any_power_it_still_looks(lab: Lab, tmp_path: Path) -> None:
+    """As an ordinary user on a machine whose network is someone else's: no crash, no change, cameras are seen."""
+    run("ip", "link", "set", "lan1", "up")
+    tmp_path.chmod(0o755)
+    made = Running(tmp_path, manage=False)
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+        async def tell() -> None:
+            await asyncio.sleep(1.5)
+            status = made.service.status()
+            assert {link.name for link in status.links} == {"eth0", "lan1", "lan2"}
+            assert any("CAP_NET_RAW" in note for note in status.notes)
+
+        try:
+            made.story(tell, settle=False)
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_first_start_with_manage_changes_nothing_either(lab: Lab, tmp_path: Path) -> None:

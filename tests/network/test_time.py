@@ -229,6 +229,18 @@ def test_where_the_network_is_not_ours_the_clock_is_only_watched(tmp_path: Path)
     story(tmp_path, tell, managed=False)
 
 
+def test_a_system_partition_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    (tmp_path / "run").write_text("the same")
+
+    async def tell(f: Fixture, clock: FakeClock) -> None:
+        f.says |= {"sources": NEAR, "tracking": SYNCED}
+        await clock.sleep(1500)
+        assert f.keeper.trust() is Trust.NTP
+
+    story(tmp_path, tell)
+
+
 def test_the_kernel_is_asked(tmp_path: Path) -> None:
     assert kernelclock.disciplined() in {True, False}
     entry = tmp_path / "sys/class/rtc/rtc0"
