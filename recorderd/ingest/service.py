@@ -95,6 +95,12 @@ class Ingest:
             self._taps.pop(receiver).prebuffer = None
             self._ram.release(receiver)
 
+    def ask_for_key_frame(self, receiver: uuid.UUID) -> None:
+        """Asks the camera for one (VAPIX `Renew-Stream`), as at the start of an event recording; cameras that do not know it refuse."""
+        stream = self._streams.get(receiver)
+        if stream is not None:
+            stream.ask_for_key_frame()
+
     def prebuffer(self, receiver: uuid.UUID) -> PreBufferView | None:
         tap = self._taps.get(receiver)
         return tap.prebuffer if tap is not None else None

@@ -24,6 +24,7 @@ from recorderd.rtsp.client import Client
 from recorderd.rtsp.transitions import State
 
 FORMAT_WAIT_NS = 3_000_000_000  # for parameter sets in band, before the session opens without them
+KEY_FRAME_WAIT_NS = 30_000_000_000  # then the operator is told why nothing is recorded
 HELD_BYTES = 4 * 1024 * 1024  # of units that wait for that
 JUMP_NS = 1_000_000_000
 MAX_RESTARTS = 10
@@ -98,12 +99,15 @@ class Session:
         self._held: list[AccessUnit] = []
         self._held_bytes = 0
         self._watched = MediaKind.VIDEO
+        self._kinds: list[MediaKind] = []  # per track, as the lists below
+        self._rates: list[int] = []
         self._arrivals: list[ArrivalEstimate] = []
         self._last_unit_ns: list[int] = []
         self._holes: dict[int, _Hole] = {}
         self._capped_since_ns: int | None = None
         self._quiet_from_ns: int | None = None
         self._quiet_answered = False
+        self._delivered = False  # something of the watched tracks
 
     @property
     def session(self) -> StreamSession | None:
@@ -116,6 +120,10 @@ class Session:
 
     def stop(self, now_ns: int) -> None:
         self._client.stop(now_ns)
+        self._after(now_ns)
+
+    def ask_for_key_frame(self, now_ns: int) -> None:
+        self._client.ask_for_key_frame(now_ns)
         self._after(now_ns)
 
     def abandon(self, now_ns: int, cause: GapCause, detail: str) -> None:
@@ -178,8 +186,11 @@ class Session:
         self._client.tick(now_ns)
         if self.opened and not self._done.done() and self._client.state is State.PLAYING:
             self._judge_silence(now_ns)
-            if self._session is None and now_ns - self._opened_ns >= FORMAT_WAIT_NS:
+            waited_ns = now_ns - self._opened_ns
+            if self._session is None and waited_ns >= FORMAT_WAIT_NS:
                 self._open_session(now_ns)
+            if waited_ns >= KEY_FRAME_WAIT_NS and self.watch.had_media and not self._delivered:
+                self._on_remark("media comes, but no key frame with parameter sets yet: nothing of it can be recorded")
         self._after(now_ns)
 
     def _after(self, now_ns: int) -> None:
@@ -242,6 +253,8 @@ class Session:
 
     def _reset_tracks(self) -> None:
         receivers = self._client.receivers
+        self._kinds = self._client.kinds
+        self._rates = [receiver.clock_rate for receiver in receivers]
         self._arrivals = [ArrivalEstimate(receiver.clock_rate) for receiver in receivers]
         self._last_unit_ns = [self._now_ns] * len(receivers)
 
@@ -293,6 +306,7 @@ class Session:
             if self._quiet_from_ns is not None:
                 self._end_quiet()
             self.tally.units += len(units)
+            self._delivered = self._delivered or any(self._kinds[unit.track] is self._watched for unit in units)
             self._sink.units(self._session, units)
 
     # --- media time --------------------------------------------------------------------------------------
@@ -301,19 +315,21 @@ class Session:
         """Whether the unit's media time has no sensible relation to the time before: arrived a second before it can have been sent,
         or lies further back than any reordering reaches."""
         arrival = self._arrivals[unit.track]
-        rate = self._client.receivers[unit.track].clock_rate
         if arrival.early_ns(unit.pts, unit.arrival_ns) > JUMP_NS:
             return True
-        back_ns = (arrival.newest - unit.pts) * 1_000_000_000 // rate
-        return arrival.newest != 0 and back_ns > max(JUMP_NS, 6 * self.watch.threshold_ns)
+        back = arrival.newest - unit.pts
+        if back <= 0 or arrival.newest == 0:
+            return False
+        back_ns = back * 1_000_000_000 // self._rates[unit.track]
+        return back_ns > JUMP_NS and back_ns > 6 * self.watch.threshold_ns
 
     def _observe(self, unit: AccessUnit) -> None:
         arrival = self._arrivals[unit.track]
         before = arrival.newest
         arrival.observe(unit.pts, unit.arrival_ns)
         whole = unit.track not in self._holes
-        if before and whole and self._client.kinds[unit.track] is self._watched:
-            step_ns = abs(unit.pts - before) * 1_000_000_000 // self._client.receivers[unit.track].clock_rate
+        if before and whole and self._kinds[unit.track] is self._watched:
+            step_ns = abs(unit.pts - before) * 1_000_000_000 // self._rates[unit.track]
             self.watch.interval(step_ns, self._now_ns)
 
     def _restart(self, detail: str) -> None:
@@ -350,7 +366,7 @@ class Session:
             self._capped_since_ns = unit.arrival_ns
             self._on_remark(f"the stream exceeds its rate cap of {self._rate_cap.bits_per_s // 1_000_000} Mbit/s")
             return False
-        if not within or not unit.key or self._client.kinds[unit.track] is not self._watched:
+        if not within or not unit.key or self._kinds[unit.track] is not self._watched:
             return False
         if self._session is not None:
             tracks = range(len(self._formats))
@@ -385,7 +401,7 @@ class Session:
         if since is None or self._session is None:
             return
         cause = GapCause.NO_MEDIA if self._quiet_answered else GapCause.CAMERA_SILENT
-        tracks = [i for i, kind in enumerate(self._client.kinds) if kind is self._watched]
+        tracks = [i for i, kind in enumerate(self._kinds) if kind is self._watched]
         detail = f"no media for {(self._now_ns - since) / 1e9:.1f} s"
         self._sink.interrupted(self._session, tracks, cause, since, self._now_ns, detail)
 

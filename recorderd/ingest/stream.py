@@ -134,6 +134,10 @@ class Stream:
     def stop(self) -> None:
         self._stopping.set()
 
+    def ask_for_key_frame(self) -> None:
+        if self._session is not None:
+            self._session.ask_for_key_frame(self._clock.boottime_ns())
+
     def rescue_began(self, detail: str) -> None:
         """The port is being cycled: that is the cause of what follows, until media comes."""
         self.power_lost(GapCause.PORT_CYCLED, detail)
@@ -206,7 +210,8 @@ class Stream:
         authenticator = Authenticator(
             username=self.request.username if mine else "",
             password=self.request.password if mine else "",
-            allow_basic=self.request.allow_basic or way.encrypted,
+            # Encryption alone protects nothing: without a checked certificate anyone may be at the other end.
+            allow_basic=self.request.allow_basic or (way.encrypted and self.request.verify_certificate),
             nonce_maker=lambda: secrets.token_hex(8),
         )
         try:

@@ -63,6 +63,8 @@ class Mpeg4Generic:
         data_at = at + (bits + 7) // 8
         if bits == 0 or data_at > end:
             return None
+        if bits == 16 and self._size_bits == 13 and self._index_bits == 3 and not buffer[at + 1] & 7:
+            return [buffer[at] << 5 | buffer[at + 1] >> 3], data_at  # one frame in AAC-hbr: what nearly all packets are
         r = BitReader(bytes(buffer[at:data_at]))
         sizes: list[int] = []
         first = self._size_bits + self._index_bits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import StreamSession
@@ -19,6 +20,9 @@ class Gather:
         self.tracks: dict[int, list[AccessUnit]] = {}
         self.reports: list[SenderReport] = []
         self.changed = asyncio.Event()
+        self.keep = True  # the units; the arrival times of the first track's are kept always
+        self.arrivals: list[int] = []
+        self.explained: list[tuple[int, int | None]] = []  # from, to; None: up to the next picture
 
     def _note(self, *what: object) -> None:
         self.log.append(what)
@@ -35,7 +39,10 @@ class Gather:
         assert session is self.sessions[-1]
         for unit in units:
             assert type(unit.data) is bytes
-            self.tracks.setdefault(unit.track, []).append(unit)
+            if unit.track == 0:
+                self.arrivals.append(unit.arrival_ns)
+            if self.keep:
+                self.tracks.setdefault(unit.track, []).append(unit)
         self.changed.set()
 
     def sender_report(self, session: StreamSession, track: int, report: SenderReport) -> None:
@@ -46,15 +53,29 @@ class Gather:
     ) -> None:
         assert from_ns <= to_ns
         self._note("interrupted", tuple(tracks), cause, from_ns, to_ns, detail)
+        self.explained.append((from_ns, to_ns))
 
     def session_closed(self, session: StreamSession, cause: GapCause, detail: str) -> None:
         self._note("closed", cause, detail)
+        self.explained.append((self.arrivals[-1] if self.arrivals else 0, None))
 
     def no_session(self, receiver: object, cause: GapCause, detail: str, retry_in_s: float) -> None:
         self._note("no session", cause, detail, retry_in_s)
 
     def said(self, kind: str) -> list[tuple]:
         return [entry for entry in self.log if entry[0] == kind]
+
+    def unexplained(self, longer_than_ns: int) -> list[tuple[int, int]]:
+        """Stretches without a picture that no end of a session and no interruption covers."""
+        holes = [(a, b) for a, b in pairwise(self.arrivals) if b - a > longer_than_ns]
+        return [
+            (a, b)
+            for a, b in holes
+            if not any(
+                since <= a and ((to is None and since >= a) or (to is not None and to >= b))
+                for since, to in self.explained
+            )
+        ]
 
     async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Waits until `condition` holds; looked at whenever something was told."""
