@@ -7,6 +7,7 @@ the newest media reached the disk.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -54,6 +55,9 @@ class _Sent:
     size: int
 
 
+log = logging.getLogger(__name__)
+
+
 class SessionClock(Protocol):
     """What a session knows about when its media happened. Implemented by `intake.Stream`."""
 
@@ -88,6 +92,7 @@ class Lane:
     counters: LaneCounters = field(default_factory=LaneCounters)
     blocked: StoreUnavailable | None = None  # why the ring takes nothing now
     lost_cause: GapCause | None = None
+    unstorable: str = ""  # why the ring will never take it
     _fragmenter: Fragmenter = field(init=False)
     _writer: Writer | None = None
     _backlog: deque[Cut] = field(default_factory=deque)
@@ -116,6 +121,9 @@ class Lane:
         for unit in units:
             index = self._by_stream.get(unit.track)
             if index is None:
+                continue
+            if self.unstorable:
+                self._count_dropped(unit)
                 continue
             track = self.tracks[index]
             video = track.format.kind is MediaKind.VIDEO
@@ -201,12 +209,26 @@ class Lane:
             except StoreUnavailable as error:
                 self.blocked = error
                 return False
+            except ValueError as error:
+                self._refuse(str(error))
+                return False
             self.blocked = None
             self.urgent = False
             self._backlog.popleft()
             self.counters.fragments += 1
             self._sent.append(_Sent(cut.arrived_to_ns, cut.fragment.size))
         return True
+
+    def _refuse(self, reason: str) -> None:
+        """The ring can never take this stream (a format that no slot holds): said once, and nothing is kept for it."""
+        if not self.unstorable:
+            log.error("%s into %s: %s", self.spec.source, self.spec.recording_name, reason)
+        self.unstorable = reason
+        while (cut := self._fragmenter.flush()) is not None:
+            self._backlog.append(cut)
+        for cut in self._backlog:
+            self._give_up(cut)
+        self._backlog.clear()
 
     def _anchors(self, cut: Cut) -> tuple[Anchor, ...]:
         anchors = []

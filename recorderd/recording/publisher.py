@@ -28,7 +28,8 @@ class Publisher:
         self._counters = counters
         self._shown: dict[str, tuple[RecordingJob, Mapping[int, Shown]]] = {}
         self._states: dict[str, JobState] = {}
-        self._present: dict[str, set[str]] = {}
+        self._present: dict[str, set[str]] = {}  # recording -> tracks that receive data
+        self._told: dict[str, set[str]] = {}  # recording -> tracks whose state has been told
         self._receiver_states: dict[str, ReceiverState] = {}
 
     # --- jobs ----------------------------------------------------------------------------------------------
@@ -81,6 +82,7 @@ class Publisher:
             tracks.add(outlet.track.token)
         else:
             tracks.discard(outlet.track.token)
+        self._told.setdefault(recording, set()).add(outlet.track.token)
         self._events.publish(topics.track_state(recording, outlet.track.token, present))
         if was_recording != bool(tracks):
             self._events.publish(topics.recording_state(recording, bool(tracks)))
@@ -89,7 +91,13 @@ class Publisher:
         return bool(self._present.get(recording))
 
     def forget_recording(self, recording: str) -> None:
+        """It is gone: so are its properties."""
         self._present.pop(recording, None)
+        told = self._told.pop(recording, None)
+        if told is not None:
+            for track in sorted(told):
+                self._events.publish(topics.track_state(recording, track, False, "Deleted"))
+            self._events.publish(topics.recording_state(recording, False, "Deleted"))
 
     # --- receivers -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import cast
 
 from recorderd.model.device import Device
@@ -95,11 +96,21 @@ class Sources:
         if configuration.mode is ReceiverMode.NEVER_CONNECT or not configuration.media_uri:
             return None
         prebuffer_s = self._demand(receiver.token)
-        listens = device is not None and device.events_enabled
-        if prebuffer_s is None and not listens and configuration.mode is not ReceiverMode.ALWAYS_CONNECT:
+        listens = device is not None and device.events_enabled and self._first_of(device) is receiver
+        needed = prebuffer_s is not None or configuration.mode is ReceiverMode.ALWAYS_CONNECT
+        if not needed and not listens:
             return None
         password = self._password(device.id) if device is not None else ""
-        return stream_request(receiver, device, password, prebuffer_s=prebuffer_s or 0.0, want_metadata=listens)
+        request = stream_request(receiver, device, password, prebuffer_s=prebuffer_s or 0.0, want_metadata=listens)
+        return request if needed else replace(request, want_video=False, want_audio=False)
+
+    def _first_of(self, device: Device) -> Receiver | None:
+        """The receiver whose stream brings a device's events where no job asks for them: its first with a URI."""
+        for receiver in self._receivers.values():
+            usable = receiver.configuration.media_uri and receiver.configuration.mode is not ReceiverMode.NEVER_CONNECT
+            if usable and self.device(receiver) == device:
+                return receiver
+        return None
 
     def _forget(self, token: str) -> None:
         self.devices.pop(token, None)

@@ -68,6 +68,8 @@ def track_state(outlet: Outlet, lane: Lane | None, bound_ns: int, now_ns: int) -
     track = lane.by_track.get(outlet.track.id)
     if track is None:
         return RecordingState.IDLE, ""
+    if lane.unstorable:
+        return RecordingState.ERROR, lane.unstorable
     if lane.blocked is not None:
         return RecordingState.ERROR, CAUSE_TEXT.get(lane.blocked.cause, lane.blocked.detail)
     if lane.lost_cause is not None:

@@ -21,7 +21,7 @@ class Timetable:
         self._clock = clock
         self._time_zone = time_zone
         self._calendars: dict[str, Calendar] = {}
-        self._told: dict[str, tuple[bool, bool]] = {}
+        self._told: dict[str, tuple[str, bool, bool]] = {}  # name, active, special day
 
     def calendar(self, token: str) -> Calendar | None:
         schedule = self._schedules.get(token)
@@ -52,18 +52,20 @@ class Timetable:
     def changes(self) -> Iterator[Event]:
         """Schedule/State/Active events of schedules whose state is not what was told last."""
         wall_ns = self._clock.realtime_ns()
-        for token in [t for t in self._told if t not in self._schedules]:
-            del self._told[token]
-            yield topics.schedule_active(token, "", False, False, "Deleted")
-        for token, schedule in list(self._schedules.items()):
+        names = {token: schedule.name for token, schedule in self._schedules.items()}
+        for token, (name, *_) in list(self._told.items()):
+            if names.get(token) != name:
+                del self._told[token]
+                yield topics.schedule_active(token, name, False, False, "Deleted")
+        for token, name in names.items():
             calendar = self.calendar(token)
             if calendar is None:
                 continue
             state = calendar.at(wall_ns)
-            now = (state.active, state.special_day)
+            now = (name, state.active, state.special_day)
             if self._told.get(token) != now:
                 self._told[token] = now
-                yield topics.schedule_active(token, schedule.name, *now)
+                yield topics.schedule_active(token, *now)
 
     def next_change_ns(self, tokens: Iterable[str]) -> int | None:
         """Boot time of the next change of any of them, as far as the wall clock goes on as it does now."""

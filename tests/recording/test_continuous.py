@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from itertools import pairwise
 
 import msgspec
 
 from recorderd.model.causes import GapCause, RecordingState, RunKind
+from recorderd.model.device import Device
 from recorderd.model.job import JobMode
 from recorderd.model.ports import StoreUnavailable
 from recorderd.recording import topics
@@ -185,3 +187,42 @@ def test_a_disk_that_goes_away_costs_whole_gops_beyond_the_memory() -> None:
     jumps = [b for a, b in pairwise(stored) if b - a != 9_000]
     assert jumps, "something was lost"
     assert all(b % 90_000 == 0 for b in jumps), "after every loss it goes on with a key frame"
+
+
+def test_a_stream_that_no_slot_can_hold_is_said_and_costs_no_memory() -> None:
+    house = House()
+    house.recording()
+    receiver = house.receiver()
+
+    def refuse(*_: object) -> object:
+        raise ValueError("no slot can hold this format")
+
+    house.store.open_writer = refuse  # type: ignore[assignment, method-assign]
+    house.job("j1")
+    house.source.connect(receiver.id)
+    house.play(20, receiver.id)
+    assert {t.error for t in house.state("j1").sources[0].tracks} == {"no slot can hold this format"}
+    assert house.engine.recorder.lanes()[0].held_bytes == 0
+
+
+def test_a_device_with_events_is_listened_to_without_its_pictures() -> None:
+    """The recorder page: it needs to listen to the camera's event stream, also where no job records."""
+    house = House()
+    draft = house.draft()
+    draft.devices.put(Device(id="cam", uid=uuid.uuid4(), address="192.0.2.1", events_enabled=True))
+    house.commit(draft)
+    first, second = house.receiver("r1"), house.receiver("r2")
+    (request,) = house.source.requests.values()
+    assert request.receiver == first.id, "one stream is enough to hear it"
+    assert (request.want_video, request.want_audio, request.want_metadata) == (False, False, True)
+    house.recording()
+    house.job("j1")
+    request = house.source.requests[first.id]
+    assert (request.want_video, request.want_audio, request.want_metadata) == (True, True, True)
+    house.delete_job("j1")
+    assert not house.source.requests[first.id].want_video
+    draft = house.draft()
+    draft.devices.put(Device(id="cam", uid=uuid.uuid4(), address="192.0.2.1"))
+    house.commit(draft)
+    assert house.source.requests == {}
+    assert second.id not in house.source.requests

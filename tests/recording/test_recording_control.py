@@ -506,6 +506,7 @@ def test_history_events_for_the_search_service(tmp_path: Path) -> None:
         house.source.connect(receiver, (VIDEO, AUDIO))
         await house.seconds(7, receiver)
         await service.set_job_mode(job.token, "Idle")
+        assert {e.topic for e in house.broker.properties()} >= {topics.RECORDING_STATE, topics.TRACK_STATE}
         told = [dict(e.data)["IsRecording"] for e in house.of(topics.RECORDING_STATE)]
         assert told == ["true", "false", "true", "false"], "they alternate"
         video = [
@@ -514,6 +515,8 @@ def test_history_events_for_the_search_service(tmp_path: Path) -> None:
         assert video == ["true", "false", "true", "false"]
         states = [dict(e.data)["NewState"] for e in house.of(topics.RECEIVER_STATE)]
         assert states == ["Connecting", "Connected", "Connecting", "Connected", "NotConnected"]
+        await service.delete_recording(recording.token)
+        assert house.broker.properties() == [], "what is gone states nothing"
 
     play(tmp_path, story)
 
