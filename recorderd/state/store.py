@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +30,7 @@ CHECKPOINT_BYTES = 1 << 20  # the log is written back when it is longer
 _DECODERS = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in KINDS.items()}
 _ENCODER = msgspec.json.Encoder()
 
+_VOLATILE = Path("/dev/shm")  # where a copy of secrets may lie: memory, not flash
 _log = logging.getLogger(__name__)
 
 
@@ -36,9 +39,11 @@ class StateError(Exception):
 
 
 class Store:
-    """Open state file. `load` once, then `commit` per change, then `close`."""
+    """Open state file. `load` once, then `commit` per change, then `close`. `frozen` says why nothing can be changed, if so."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, *, frozen: str = "", copy: Path | None = None) -> None:
+        self.frozen = frozen
+        self._copy = copy
         self._db = db
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
@@ -48,28 +53,32 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> Store:
-        """Opens or creates the file (mode 0600) and migrates it. Blocks; called before the loop has work. Raises `StateError`."""
+        """Opens or creates the file (mode 0600) and migrates it. Blocks; called before the loop has work. Raises `StateError`.
+
+        On a file system that has become read-only the last configuration is used from a copy in memory's file system, and every change
+        is refused: recording goes on.
+        """
         try:
+            if path.exists() and os.statvfs(path).f_flag & os.ST_RDONLY:
+                return cls._open_frozen(path, migrations)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-            try:
-                db.execute("PRAGMA locking_mode = EXCLUSIVE")
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA wal_autocheckpoint = 0")
-                db.execute("PRAGMA foreign_keys = ON")
-                db.execute("PRAGMA secure_delete = ON")
-                migrate(db, migrations)
-                _sync_folder(path.parent)
-                return cls(db, path)
-            except BaseException:
-                db.close()
-                raise
-        except (OSError, sqlite3.Error) as error:
+            return cls(_connect(path, migrations), path)
+        except (OSError, sqlite3.Error, TooNew) as error:
             raise StateError(f"{path}: {error}") from error
-        except TooNew as error:
-            raise StateError(f"{path}: {error}") from error
+
+    @classmethod
+    def _open_frozen(cls, path: Path, migrations: Sequence[Migration]) -> Store:
+        folder = Path(tempfile.mkdtemp(prefix="recorderd-state-", dir=_VOLATILE if _VOLATILE.is_dir() else None))
+        try:
+            for name in (path.name, path.name + "-wal"):
+                if path.with_name(name).exists():
+                    shutil.copyfile(path.with_name(name), folder / name)
+            reason = f"{path} is on a read-only file system"
+            return cls(_connect(folder / path.name, migrations), path, frozen=reason, copy=folder)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
 
     def load(self) -> Objects:
         """All objects, in the order of their creation. Raises `StateError` for a document that is none of ours."""
@@ -91,6 +100,8 @@ class Store:
 
     def commit_now(self, change: Change) -> None:
         """`commit`, blocking, in the calling thread."""
+        if self.frozen:
+            raise StateError(self.frozen)
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -151,6 +162,8 @@ class Store:
     def close(self) -> None:
         self._thread.shutdown(wait=True)
         self._db.close()
+        if self._copy is not None:
+            shutil.rmtree(self._copy)
 
     def __enter__(self) -> Store:
         return self
@@ -159,6 +172,23 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")
+        migrate(db, migrations)
+        _sync_folder(path.parent)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _sync_folder(folder: Path) -> None:

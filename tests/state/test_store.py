@@ -213,6 +213,52 @@ def test_two_daemons_cannot_share_it(tmp_path: Path) -> None:
         Store.open(tmp_path / "s")
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+def test_on_a_read_only_file_system_the_last_configuration_is_used(tmp_path: Path) -> None:
+    """In a mount namespace of its own: a file system that turns read-only, as broken flash does."""
+    program = textwrap.dedent(
+        """
+        import subprocess, sys, uuid
+        from pathlib import Path
+        from recorderd.model.device import Device
+        from recorderd.model.objects import Draft
+        from recorderd.state.store import StateError, Store
+        folder = Path(sys.argv[1])
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
+        def draft(store, name):
+            made = Draft(store.load())
+            made.devices.put(Device(id=name, uid=uuid.uuid4()))
+            made.secret("device", name, "password", "p")
+            return made.change
+        with Store.open(folder / "state") as store:
+            store.commit_now(draft(store, "cam1"))
+            log = (folder / "state-wal").read_bytes()
+            data = (folder / "state").read_bytes()
+        (folder / "state").write_bytes(data)
+        (folder / "state-wal").write_bytes(log)
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        with Store.open(folder / "state") as store:
+            assert list(store.load().tables["device"]) == ["cam1"]
+            assert store.secret("device", "cam1", "password") == "p"
+            assert "read-only" in store.frozen
+            copy = store._copy
+            try:
+                store.commit_now(draft(store, "cam2"))
+            except StateError as error:
+                assert "read-only" in str(error)
+            else:
+                raise AssertionError("a change was taken")
+            assert list(store.load().tables["device"]) == ["cam1"]
+        assert not copy.exists(), "the copy goes with the process"
+        print("fine")
+        """
+    )
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."}, check=False)
+    assert done.stdout == "fine\n", done.stderr
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(b"this is no database" * 1000)
     with pytest.raises(StateError, match="not a database"):
