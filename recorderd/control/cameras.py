@@ -110,7 +110,7 @@ class Cameras:
             coverage_day=day,
             loss_bound_ms=seen.lane.loss_bound_ns(self._tick_ns) // 1_000_000 if seen.lane is not None else None,
             prebuffer_ms=self._prebuffer_ms(seen.receiver),
-            lost_packets=0,
+            lost_packets=self._ingest.lost_packets(seen.receiver.id),
             port=seen.device.poe_port or None if seen.device is not None else None,
         )
 

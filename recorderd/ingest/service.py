@@ -167,6 +167,12 @@ class Ingest:
     def statuses(self) -> dict[uuid.UUID, StreamStatus]:
         return {receiver: stream.current_status() for receiver, stream in self._streams.items()}
 
+    def lost_packets(self, receiver: uuid.UUID) -> int:
+        """RTP packets that never came in the present session, by their sequence numbers."""
+        stream = self._streams.get(receiver)
+        tally = stream.tally if stream is not None else None
+        return tally.lost_packets if tally is not None else 0
+
 
 def _health(device: uuid.UUID, streams: list[Stream]) -> CameraHealth:
     """One device is as well as the best of its streams: the rescue must not cycle a camera that still delivers one."""

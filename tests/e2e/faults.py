@@ -12,6 +12,7 @@ from recorderd.model.causes import GapCause as Cause
 @dataclass(frozen=True)
 class Trouble:
     """`causes` are the gaps that may be on the timeline while it lasts: the first must be; none at all when it is empty.
+    With `loses` packets are lost: counted, and a gap only where nothing else of that moment was left to store.
 
     `recovery_s` is how long after its end there may still be a gap: the longest pause between two attempts, and a GOP.
     """
@@ -21,6 +22,7 @@ class Trouble:
     end: Callable[[Camera], Awaitable[None]]
     causes: tuple[Cause, ...] = ()
     recovery_s: float = 35.0
+    loses: bool = False
 
 
 def _set(*, close: bool = False, **faults: object) -> Callable[[Camera], Awaitable[None]]:
@@ -72,8 +74,8 @@ TROUBLES = [
     _once("resets the connection", Camera.reset, Cause.CAMERA_RESET),
     Trouble("goes and refuses", _vanish, Camera.accept, (Cause.CAMERA_REFUSED, Cause.CAMERA_RESET)),
     Trouble("wants a password", _lock_out, _let_in, (Cause.UNAUTHORIZED, Cause.CAMERA_CLOSED), recovery_s=305.0),
-    _fault("loses 5 % of its packets", Cause.PACKET_LOSS, loss=0.05),
-    _fault("sends packets out of order", Cause.PACKET_LOSS, reorder=0.1),
+    Trouble("loses 5 % of its packets", _set(loss=0.05), _set(loss=0.0), loses=True),
+    Trouble("sends packets out of order", _set(reorder=0.1), _set(reorder=0.0), loses=True),
     _fault("wrong Content-Length", Cause.CAMERA_CLOSED, content_length_error=3000, close=True),
     _fault("no marker bits", no_marker=True),
     _fault("junk between packets", junk=3),

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from hw.sim.camera import Camera, CameraClock, ClipSource, SoundSettings, VideoSettings, sound_clip, video_clip
+from recorderd.model.causes import GapCause
 from tests.e2e.faults import TROUBLES, Trouble
 from tests.e2e.rig import Rig
 from tests.simulated_time import FakeClock, run_simulated
@@ -41,13 +42,16 @@ def test_trouble(trouble: Trouble) -> None:
                 await trouble.end(camera)
                 await asyncio.sleep(trouble.recovery_s + 30.0)
                 ended = clock.boottime_ns() / 1e9
+                lost = rig.ingest.lost_packets(rig.receivers["one"])
                 bars = [bar for bar in rig.timeline("one") if bar[2] > began - BEFORE_S / 2]
                 others = [bar for bar in rig.timeline("two") if bar[2] > began - BEFORE_S / 2]
             for name in ("one", "two"):
                 arrived, stored = rig.counts(name)
                 assert arrived == stored, f"{arrived} access units of {name} arrived, {stored} are stored"
         gaps = [(cause, start, stop) for cause, start, stop in bars if cause is not None]
-        assert {cause for cause, _, _ in gaps} <= set(trouble.causes), gaps
+        allowed = {*trouble.causes, *([GapCause.PACKET_LOSS] if trouble.loses else [])}
+        assert {cause for cause, _, _ in gaps} <= allowed, gaps
+        assert lost > 0 or not trouble.loses
         if trouble.causes:
             assert any(cause is trouble.causes[0] for cause, _, _ in gaps), gaps
         for cause, start, stop in gaps:

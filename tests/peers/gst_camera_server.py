@@ -52,6 +52,9 @@ def configure(_factory, media, options):
 def main():
     options = json.loads(sys.stdin.readline())
     Gst.init(None)
+    Gst.Buffer.new_wrapped(
+        b""
+    )  # gi makes its classes when they are first used, and not safely from the tracks' two threads
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service("0")
