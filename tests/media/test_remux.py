@@ -12,7 +12,7 @@ import pytest
 from hw.sim.camera.clip import sound_clip, video_clip
 from hw.sim.camera.encoder import VideoSettings
 from hw.sim.camera.sound import SoundSettings
-from recorderd.media import formats
+from recorderd.media import formats, h264
 from recorderd.media.errors import MediaError
 from recorderd.media.nal import join_lengths, split_lengths
 from recorderd.media.remux import Remux
@@ -149,6 +149,33 @@ def test_a_cut_at_each_key_frame_decodes_without_error(name: str, tmp_path: Path
             assert [clips.picture_hash(clip.form.codec, data) for _, data in found] == hashes(clip.form.codec, expected)
             assert min(pts for pts, _ in found) == 0
             assert judges.ffmpeg_decode(path) == len(expected)
+
+
+@judges.needs_ffmpeg
+def test_a_cut_at_a_recovery_point_of_intra_refresh(tmp_path: Path) -> None:
+    """No picture but the first can be decoded alone: players show what follows once the refresh has gone round, and say nothing."""
+    made = video_clip(VideoSettings("h264", intra_refresh=True, gop=20), 60)
+    sets = [nal for nal in made.coded[0] if h264.nal_type(nal) in (7, 8)]
+    units = []
+    for unit, coded in zip(made.units, made.coded, strict=True):
+        key = h264.random_access(coded)
+        nals = [nal for nal in coded if h264.nal_type(nal) not in (7, 8)]
+        units.append(AccessUnit(0, unit.ticks, join_lengths([*sets, *nals] if key else nals), 0, key))
+    clip = clips.Clip(formats.h264_format(sets[:1], sets[1:]), tuple(units))
+    forms, units = stored.recorded(clip)
+    assert [n for n, unit in enumerate(units) if unit.key] == [0, 20, 40]
+    at = units[20].pts
+    remux, out = Remux(forms), bytearray()
+    for fragment in stored.store(forms, units):
+        from_pts = at if not remux.samples[0] else None
+        for piece in remux.add(memoryview(fragment.payload), stored.takes(fragment, {0: -at}, from_pts=from_pts)):
+            out += piece
+    for piece in remux.finish():
+        out += piece
+    path = tmp_path / "export.mp4"
+    path.write_bytes(out)
+    assert [clips.picture_hash(Codec.H264, data) for _, data in judges.pyav(path)] == hashes(Codec.H264, units[20:])
+    assert 40 - 20 <= judges.ffmpeg_decode(path) <= 40
 
 
 @judges.needs_ffmpeg

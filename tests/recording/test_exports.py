@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -156,6 +157,38 @@ def test_a_run_that_takes_over_inside_a_gop_costs_no_picture(bframes: int, borde
                 clips.picture_hash(Codec.H264, unit.data) for unit in clip.units
             ]
             assert judges.ffmpeg_decode(path) == 75
+
+    asyncio.run(main())
+
+
+@judges.needs_ffmpeg
+def test_one_picture_a_second_and_a_key_frame_a_minute(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+    clip = clips.video(frames=150, gop=60)
+    slow = clips.Clip(clip.form, tuple(replace(unit, pts=unit.pts * clips.FPS) for unit in clip.units))
+    formats_, units = session_units(slow)
+
+    async def main() -> None:
+        clock, path = FakeClock(), tmp_path / "export.mp4"
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            start = await record(ring, clock, formats_, units, tick_ns=NS)
+            wall = start + clock.realtime_ns() - clock.boottime_ns()
+            for start_s, first in ((25, 0), (40, 60), (100, 120)):
+                export = await Exports(ring=ring, clock=clock).export(
+                    recording=RECORDING, tracks=wanted(formats_), start_ns=wall + start_s * NS, stop_ns=wall + 200 * NS
+                )
+                path.write_bytes(await everything(export))
+                begin = next(n for n, unit in enumerate(units) if unit.key and unit.pts >= first * clips.CLOCK)
+                expected = [unit for unit in units[begin:] if unit.pts >= units[begin].pts]
+                found = judges.pyav(path)
+                assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+                    clips.picture_hash(Codec.H264, unit.data) for unit in expected
+                ]
+                zero = expected[0].pts
+                assert [at for at, _ in found] == pytest.approx(
+                    [(unit.pts - zero) / clips.CLOCK for unit in expected], abs=1e-4
+                )
+                assert judges.ffmpeg_decode(path) == len(expected)
 
     asyncio.run(main())
 
