@@ -22,6 +22,14 @@ log = logging.getLogger("power")
 
 _S = 1_000_000_000
 _REOPEN_S = 5.0
+_BUS_S = 5.0  # one poll may take so long before the bus counts as hung
+_SLOW_BUS_S = 15.0
+_SLOW_DRIVERS = (
+    "pd692x0",
+    "realtek-mcu",
+    "exaviz-interceptor",
+    "exaviz-cruiser",
+)  # tens of exchanges, each with its own tries
 _FAST_POLL_S = 0.25  # while a port is starting or was just switched
 _EARLY = 0.95  # of the board's period, so that a reading is replaced before it is older than that
 _SHORTEST_PAUSE_S = 0.02  # a slow bus is not kept busy without end
@@ -87,7 +95,8 @@ class WatchedController:
     async def _poll(self) -> None:
         assert self._controller is not None
         began = self._clock.boottime_ns()
-        reading = await self.placed.runner.call(self._controller.read)
+        limit_s = _SLOW_BUS_S if self.placed.pse.driver in _SLOW_DRIVERS else _BUS_S
+        reading = await self.placed.runner.call(self._controller.read, limit_s=limit_s)
         if self.failure:
             if self.reading is not None:
                 log.info("%s: answers again", self.placed.id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from tests.recorder import Recorder
+from tests.recorder import ROOT, Recorder
 
 
 def _poe(recorder: Recorder) -> dict[str, dict[str, object]]:
@@ -36,6 +38,12 @@ def test_ports_are_seen_switched_and_remembered_by_the_command_line(tmp_path: Pa
         assert wrong.returncode == 1
         assert wrong.stderr.strip() == "recorderctl: no port '12'"
         assert "for the ports" in recorder.ctl("poe", "budget").stdout
+        watch = [sys.executable, "-m", "recorderd.ctl.main", "--socket", str(recorder.socket), "--json", "poe", "watch"]
+        with subprocess.Popen(watch, cwd=ROOT, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            lines = [json.loads(watching.stdout.readline()) for _ in range(2)]
+            watching.terminate()
+        assert all(len(line["ports"]) == 8 for line in lines)
         check = recorder.ctl("board", "check")
         assert "Simulated PoE switch, 8 ports" in check.stdout
         assert "answers: TPS23861" in check.stdout
