@@ -16,8 +16,9 @@ from recorderd.model.ports import Clock
 from recorderd.power.memory import NotStored
 from recorderd.power.rescuer import RescueService
 from recorderd.power.schedules import DAYS, OffWindow
-from recorderd.power.service import PowerService, UnknownPort
+from recorderd.power.service import PowerService
 from recorderd.power.status import PortStatus
+from recorderd.power.wishes import UnknownPort
 from recorderd.protocol import poe
 from recorderd.protocol.errors import ConfirmationNeeded, Conflict, InvalidArgument, NotFound, Unavailable
 from recorderd.protocol.message import Nothing

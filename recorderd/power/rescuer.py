@@ -20,8 +20,9 @@ from recorderd.model.timeline import Trust
 from recorderd.power.memory import CycleRecord, HoldRecord, Keeper, NotStored, PowerRecord
 from recorderd.power.reachability import Prober
 from recorderd.power.rescue import Alarm, Cycle, Patience, Reach, Rescue, Sight, Silence, rescue_step
-from recorderd.power.service import PowerService, UnknownPort
+from recorderd.power.service import PowerService
 from recorderd.power.topics import RESCUE
+from recorderd.power.wishes import UnknownPort
 
 log = logging.getLogger("rescue")
 

@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -23,14 +23,16 @@ from hw.poe.errors import PoeError
 from hw.poe.vocabulary import PortState, Priority
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, EventSink
-from recorderd.model.timeline import Trust
+from recorderd.power import supply
 from recorderd.power.budget import Basis
+from recorderd.power.decisions import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput
 from recorderd.power.memory import Keeper, NotStored, PortWish
-from recorderd.power.policy import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput, step
-from recorderd.power.schedules import OffWindow, off_now
+from recorderd.power.policy import step
+from recorderd.power.schedules import OffWindow
 from recorderd.power.status import BudgetStatus, PortStatus, PowerStatus
 from recorderd.power.topics import port_event, supply_event
 from recorderd.power.watched import WatchedController
+from recorderd.power.wishes import Wishes
 
 log = logging.getLogger("power")
 
@@ -38,18 +40,6 @@ _S = 1_000_000_000
 _LOST_BUS_S = 10.0
 _OFF_S = 3.0  # capacitors in cameras hold seconds
 _OFF_WAIT_S = 5.0
-
-
-class UnknownPort(Exception):
-    """No port has this label."""
-
-
-@dataclass(slots=True)
-class _Override:
-    """A port kept off although it is wanted."""
-
-    reason: str
-    keep_share: bool
 
 
 class PowerService:
@@ -68,9 +58,7 @@ class PowerService:
         self._board = assembly.board
         self._clock = clock
         self._events = events
-        self._keeper = keeper
         self._commit_now = commit_now
-        self._zone = zone
         self._watched = {
             p.id: WatchedController(
                 placed=p, clock=clock, events=events, changed=self._wake, alarm=self.alarm, opened=self._opened
@@ -78,11 +66,10 @@ class PowerService:
             for p in assembly.controllers
         }
         self._ports = {p.label: p for p in assembly.board.port}
+        self._wishes = Wishes(ports=self._ports, keeper=keeper, clock=clock, zone=zone)
         self._index = {p.label: i for i, p in enumerate(assembly.board.port)}
         self._memory = Memory()
-        self._overrides: dict[str, _Override] = {}
         self._reasons: dict[str, str] = {}
-        self._trials: dict[str, int] = {}  # switched off until then, unless confirmed
         self._lldp_mw: dict[str, int] = {}
         self._alarm = False
         self._port_lost: Callable[[str, GapCause, str], None] = lambda *_: None
@@ -94,7 +81,7 @@ class PowerService:
 
     async def run(self) -> None:
         """Until cancelled. Bus failures are states, not exceptions."""
-        await self._keeper.load()
+        await self._wishes.load()
         try:
             async with asyncio.TaskGroup() as group:
                 for watched in self._watched.values():
@@ -133,7 +120,7 @@ class PowerService:
 
     def _decide(self, group: asyncio.TaskGroup) -> int:
         now = self._clock.boottime_ns()
-        self._trials = {label: until for label, until in self._trials.items() if now < until}
+        trial_ns = self._wishes.expire(now)
         before = self._memory.ports
         result = step(self._memory, [self._input(p) for p in self._ports.values()], self._supply(now), now)
         self._memory = result.memory
@@ -146,22 +133,12 @@ class PowerService:
         if result.actions:
             group.create_task(self._carry_out(result.actions, before), name="poe actions")
         self._changed.set()
-        wakes = [at for at in (result.wake_ns, *self._trials.values()) if at]
+        wakes = [at for at in (result.wake_ns, trial_ns) if at]
         return min(wakes, default=0)
 
     def _input(self, port: Port) -> PortInput:
         watched = self._watched[port.pse]
-        wish = self._wish(port.label)
-        override = self._overrides.get(port.label)
-        why_not = ""
-        if not wish.admin:
-            why_not = "switched off by the operator"
-        elif override is not None:
-            why_not = override.reason
-        elif port.label in self._trials:
-            why_not = "switched off on trial"
-        elif (window := self._off_by_schedule(wish)) is not None:
-            why_not = f"off by schedule ({window})"
+        why_off = self._wishes.why_off(port.label)
         reading = watched.port(port)
         capabilities = watched.capabilities
         return PortInput(
@@ -169,54 +146,29 @@ class PowerService:
             index=self._index[port.label],
             grants=capabilities.grants if capabilities is not None else Grants.CHIP,
             max_mw=round(port.max_w * 1_000),
-            wanted=not why_not,
-            why_not=why_not,
-            keep_share=port.label in self._trials or (override is not None and override.keep_share),
-            priority=self._priority(port.label),
-            limit_mw=wish.limit_mw,
+            wanted=not why_off,
+            why_not=why_off,
+            keep_share=self._wishes.keeps_share(port.label),
+            priority=self._wishes.priority(port.label),
+            limit_mw=self._wishes.limit_mw(port.label),
             lldp_mw=self._lldp_mw.get(port.label),
             reading=reading,
             read_ns=watched.read_ns,
             faults=tuple(fault for channel, fault in watched.faults if channel in (port.channel, port.second_channel)),
         )
 
-    def _off_by_schedule(self, wish: PortWish) -> OffWindow | None:
-        """None without a clock that can be relied on: a camera too many is better than a night without pictures."""
-        if not wish.off or self._clock.trust() is Trust.NONE:
-            return None
-        return off_now(wish.off, datetime.datetime.fromtimestamp(self._clock.realtime_ns() / _S, self._zone))
-
     def _supply(self, now_ns: int) -> SupplyInput:
         readings = [w for w in self._watched.values() if w.reading is not None and w.reading.supply_mv is not None]
         lowest = min(readings, key=lambda w: w.reading.supply_mv or 0 if w.reading else 0, default=None)
         return SupplyInput(
-            available_mw=self._available_mw(now_ns),
-            ready=self._ready(now_ns),
+            available_mw=supply.available_mw(self._board.supply, self._ports.values(), now_ns),
+            ready=supply.ready(self._board.supply, now_ns),
             supply_mv=lowest.reading.supply_mv if lowest is not None and lowest.reading is not None else None,
             read_ns=lowest.read_ns if lowest is not None else 0,
             low_mv=round(self._board.supply.low_v * 1_000),
             alarm=self._alarm,
             basis=Basis(self._board.supply.basis),
         )
-
-    def _ready(self, now_ns: int) -> bool:
-        """Disks spin up when the machine is switched on, which is where boot time starts."""
-        return now_ns >= self._board.supply.spinup_s * _S
-
-    def _disks_mw(self, now_ns: int) -> int:
-        supply = self._board.supply
-        return (
-            round(1_000 * (supply.disk_running_w if self._ready(now_ns) else supply.disk_spinup_w))
-            if supply.shared
-            else 0
-        )
-
-    def _available_mw(self, now_ns: int) -> int:
-        supply = self._board.supply
-        if not supply.total_w:
-            return sum(round(p.max_w * 1_000) for p in self._ports.values())
-        base = supply.base_w if supply.shared else 0.0
-        return max(0, round(1_000 * (supply.total_w - base - supply.guard_w)) - self._disks_mw(now_ns))
 
     async def _carry_out(self, actions: tuple[Action, ...], before: Mapping[str, PortMemo]) -> None:
         """In order; once something could not be switched off, nothing more is switched on."""
@@ -252,7 +204,7 @@ class PowerService:
         self._reasons[notice.label] = notice.reason
         if notice.kind in ("off", "shed", "fault"):
             cause = GapCause.PORT_FAULT if notice.kind == "fault" else GapCause.PORT_POWER_OFF
-            if notice.label in self._overrides:
+            if self._wishes.cycling(notice.label):
                 cause = GapCause.PORT_CYCLED
             self._port_lost(notice.label, cause, f"port {notice.label} has no power: {notice.reason}")
         log.info("port %s: %s: %s", notice.label, notice.kind, notice.reason)
@@ -270,44 +222,46 @@ class PowerService:
 
     async def set_admin(self, label: str, on: bool) -> None:
         """Raises `UnknownPort`, `NotStored`. Durable when it returns; the port follows within a poll."""
-        await self._set_wish(label, msgspec.structs.replace(self._wish_of(label), admin=on))
-        self._trials.pop(label, None)
+        await self._wishes.store(label, msgspec.structs.replace(self._wishes.of(label), admin=on))
+        self._wishes.end_trial(label)
+        self._poke.set()
 
     async def off_on_trial(self, label: str, seconds: float) -> None:
         """Off, and on again after `seconds` unless `set_admin` confirms it meanwhile. Nothing is stored: a restart switches it on.
 
         Raises `UnknownPort`.
         """
-        self._wish_of(label)
-        self._trials[label] = self._clock.boottime_ns() + round(seconds * _S)
+        self._wishes.begin_trial(label, seconds)
         self._poke.set()
 
     async def set_schedule(self, label: str, windows: tuple[OffWindow, ...]) -> None:
-        """When the port is off by the clock; none: never. Raises `UnknownPort`."""
-        await self._set_wish(label, msgspec.structs.replace(self._wish_of(label), off=windows))
+        """When the port is off by the clock; none: never. Raises `UnknownPort`, `NotStored`."""
+        await self._wishes.store(label, msgspec.structs.replace(self._wishes.of(label), off=windows))
+        self._poke.set()
 
     def schedule(self, label: str) -> tuple[OffWindow, ...]:
-        return self._wish_of(label).off
+        return self._wishes.of(label).off
 
     async def set_priority(self, label: str, priority: Priority) -> None:
         """Raises `UnknownPort`, `PoeError`, `NotStored`; then nothing has changed."""
-        wish = msgspec.structs.replace(self._wish_of(label), priority=int(priority))
+        wish = msgspec.structs.replace(self._wishes.of(label), priority=int(priority))
         await self._change(label, wish)
 
     async def set_limit(self, label: str, limit_mw: int | None) -> None:
         """None: back to what the board allows. Raises `UnknownPort`, `PoeError`, `NotStored`; then nothing has changed."""
-        wish = msgspec.structs.replace(self._wish_of(label), limit_mw=limit_mw)
+        wish = msgspec.structs.replace(self._wishes.of(label), limit_mw=limit_mw)
         await self._change(label, wish, limit_too=True)
 
     async def _change(self, label: str, wish: PortWish, *, limit_too: bool = False) -> None:
         """To the controller, then to the store; what cannot be stored is taken back."""
-        former = self._wish(label)
+        former = self._wishes.of(label)
         await self._apply(label, wish, limit_too=limit_too)
         try:
-            await self._set_wish(label, wish)
+            await self._wishes.store(label, wish)
         except NotStored:
             await self._apply(label, former, limit_too=limit_too)
             raise
+        self._poke.set()
 
     async def _apply(self, label: str, wish: PortWish, *, limit_too: bool = False) -> None:
         """Tells the controller the port's limit and priority, as far as it knows such things."""
@@ -316,8 +270,7 @@ class PowerService:
         capabilities = watched.capabilities
         if capabilities is None:
             return
-        priority = Priority(wish.priority) if wish.priority is not None else Priority[port.priority.upper()]
-        limit_mw = round(port.max_w * 1_000) if wish.limit_mw is None else wish.limit_mw
+        priority, limit_mw = self._wishes.priority(label, wish), self._wishes.limit_mw(label, wish)
         if capabilities.priorities:
             await watched.call(lambda controller: controller.set_priority(port.channel, priority))
         if capabilities.limits and (limit_too or wish.limit_mw is not None):
@@ -329,7 +282,7 @@ class PowerService:
             if port.pse != watched.placed.id or watched.placed.pse.driver == "kernel":
                 continue
             try:
-                await self._apply(port.label, self._wish(port.label))
+                await self._apply(port.label, self._wishes.of(port.label))
             except PoeError as error:
                 log.warning("port %s: limit or priority not taken: %s", port.label, error)
 
@@ -338,10 +291,8 @@ class PowerService:
 
         Raises `UnknownPort`, and `PoeError` when the port could not be switched off.
         """
-        self._wish_of(port)
-        if port in self._overrides:
+        if not self._wishes.begin_cycle(port, reason):
             raise PoeError(f"port {port}: already being cycled")
-        self._overrides[port] = _Override(reason, keep_share=True)
         self._poke.set()
         try:
             deadline = self._clock.boottime_ns() + round(_OFF_WAIT_S * _S)
@@ -352,7 +303,7 @@ class PowerService:
                 await self._clock.sleep(0.1)
             await self._clock.sleep(_OFF_S)
         finally:
-            del self._overrides[port]
+            self._wishes.end_cycle(port)
             self._poke.set()
 
     def _is_off(self, label: str, since_ns: int) -> bool:
@@ -385,7 +336,7 @@ class PowerService:
         return tuple(self._ports)
 
     def capabilities(self, label: str) -> Capabilities | None:
-        self._wish_of(label)
+        self._wishes.of(label)
         return self._watched[self._ports[label].pse].capabilities
 
     async def wait_changed(self) -> None:
@@ -401,21 +352,21 @@ class PowerService:
     def status(self) -> PowerStatus:
         now = self._clock.boottime_ns()
         ports = tuple(self._port_status(p) for p in self._ports.values())
-        supply = self._board.supply
+        power = self._board.supply
         return PowerStatus(
             board=self._board.title or self._board.name,
             ports=ports,
             controllers=tuple(w.status(now) for w in self._watched.values()),
             budget=BudgetStatus(
-                total_mw=round(supply.total_w * 1_000),
-                base_mw=round(supply.base_w * 1_000) if supply.shared else 0,
-                disks_mw=self._disks_mw(now),
-                guard_mw=round(supply.guard_w * 1_000),
-                available_mw=self._available_mw(now),
+                total_mw=round(power.total_w * 1_000),
+                base_mw=supply.base_mw(power),
+                disks_mw=supply.disks_mw(power, now),
+                guard_mw=round(power.guard_w * 1_000),
+                available_mw=supply.available_mw(power, self._ports.values(), now),
                 allocated_mw=self._allocated_mw,
                 measured_mw=sum(p.power_mw or 0 for p in ports),
-                basis=supply.basis,
-                ready=self._ready(now),
+                basis=power.basis,
+                ready=supply.ready(power, now),
                 sagging=bool(self._memory.sag_since_ns),
             ),
         )
@@ -451,7 +402,7 @@ class PowerService:
         memo = self._memory.ports.get(port.label, PortMemo())
         if given.reading is None:
             return PortState.UNKNOWN
-        if port.label in self._overrides:
+        if self._wishes.cycling(port.label):
             return "cycling"
         if not given.wanted:
             return PortState.DISABLED if memo.phase is Phase.OFF else given.reading.state
@@ -462,21 +413,3 @@ class PowerService:
         if memo.phase is Phase.WAITING and memo.refused:
             return PortState.DENIED
         return given.reading.state
-
-    # --- wishes
-
-    def _wish(self, label: str) -> PortWish:
-        return self._keeper.record.wishes.get(label, PortWish())
-
-    def _wish_of(self, label: str) -> PortWish:
-        if label not in self._ports:
-            raise UnknownPort(label)
-        return self._wish(label)
-
-    def _priority(self, label: str) -> Priority:
-        chosen = self._wish(label).priority
-        return Priority(chosen) if chosen is not None else Priority[self._ports[label].priority.upper()]
-
-    async def _set_wish(self, label: str, wish: PortWish) -> None:
-        await self._keeper.update(lambda record: msgspec.structs.replace(record, wishes={**record.wishes, label: wish}))
-        self._poke.set()

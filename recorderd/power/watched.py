@@ -14,7 +14,7 @@ from hw.poe.controller import Capabilities, ControllerReading, Identity, PoeCont
 from hw.poe.errors import PoeError
 from hw.poe.vocabulary import Fault
 from recorderd.model.ports import Clock, EventSink
-from recorderd.power.policy import Action, Do
+from recorderd.power.decisions import Action, Do
 from recorderd.power.status import ControllerStatus
 from recorderd.power.topics import controller_event
 

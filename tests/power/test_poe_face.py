@@ -148,7 +148,7 @@ def test_wrong_arguments_are_named() -> None:
 
 def test_what_cannot_be_stored_is_not_done_and_said() -> None:
     async def check(made: Rig, face: PoeFace) -> None:
-        store = made.service._keeper._store
+        store = made.service._wishes._keeper._store
 
         async def save(record: object) -> None:
             raise OSError(30, "Read-only file system")

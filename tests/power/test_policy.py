@@ -11,7 +11,8 @@ import pytest
 from hw.poe.controller import Grants, PortReading
 from hw.poe.vocabulary import CLASS_PSE_MW, Fault, PortState, Priority
 from recorderd.power.budget import Basis
-from recorderd.power.policy import Action, Do, Memory, Phase, PortInput, Step, SupplyInput, step
+from recorderd.power.decisions import Action, Do, Memory, Phase, PortInput, Step, SupplyInput
+from recorderd.power.policy import step
 
 _S = 1_000_000_000
 

@@ -14,7 +14,7 @@ from hw.boards.loader import load
 from hw.poe.vocabulary import Priority
 from hw.sim.pse.load import Load
 from recorderd.power.memory import VolatileMemory
-from recorderd.power.service import UnknownPort
+from recorderd.power.wishes import UnknownPort
 from tests.power.simulated_power import rig, running
 from tests.simulated_time import FakeClock, run_simulated
 

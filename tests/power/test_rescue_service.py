@@ -88,7 +88,7 @@ def _hang(cameras: Cameras, label: str) -> None:
 async def _running(clock: FakeClock, memory: PowerMemory, before: Rig | None = None):
     made = rig(clock, "sim-8port", memory, before.assembly if before is not None else None)
     keeper = Keeper(memory)
-    made.service._keeper = keeper
+    made.service._wishes._keeper = keeper
     cameras = Cameras(made)
     for label in "12345678":
         cameras.devices[label] = uuid.UUID(int=int(label))
