@@ -9,8 +9,10 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -270,3 +272,38 @@ def test_a_capture_is_a_pcap_of_the_interface(served: Path) -> None:
         body = file.read()
     assert head[:4] == bytes.fromhex("d4c3b2a1")
     assert 0 < len(body) <= 4096 - 24
+
+
+@pytest.mark.host
+@pytest.mark.root
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("systemd-socket-activate") is None,
+    reason="needs root and systemd-socket-activate",
+)
+def test_systemd_starts_the_helper_with_the_first_request(tmp_path: Path) -> None:
+    path = tmp_path / "helper"
+    command = [
+        "systemd-socket-activate",
+        f"--listen={path}",
+        sys.executable,
+        "-m",
+        "recorderd.workers.helper",
+        "--user=root",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+    try:
+        for _ in range(200):
+            if path.exists():
+                break
+            time.sleep(0.02)
+
+        async def main() -> None:
+            disks = await HelperClient(path=str(path)).ask(helper.ListDisks(), helper.Disks, timeout_s=20)
+            assert isinstance(disks.disks, list)
+            with pytest.raises(HelperFailed, match="no disk"):
+                await HelperClient(path=str(path)).ask(helper.Mount(device="/dev/sdzz"), helper.Done, timeout_s=20)
+
+        asyncio.run(main())
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

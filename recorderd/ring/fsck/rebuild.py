@@ -215,6 +215,12 @@ async def _fill_ledger(store: Store, ledger: RingLedger, found: Sequence[Found],
             "runs",
             f"of {unknown} runs only the media is known, not their cause (no side block told of them)",
         )
+    report.add(
+        Severity.NOTICE,
+        "I10",
+        "tables",
+        "the causes of gaps and how far each clock was trusted are not kept in slots and are lost",
+    )
     report.add(Severity.NOTICE, "I10", "tables", f"rebuilt from {len(found)} slots, {mirrors} of them with side blocks")
 
 
