@@ -116,6 +116,16 @@ class Generations:
         (self.folder / "taken").unlink(missing_ok=True)
         self._forget_old(number)
 
+    def finish_taken(self, this_boot: str) -> None:
+        """Carries a confirmation to its end that a crash interrupted after `take`. In another boot the former network stands already."""
+        taken = self._read_pending("taken")
+        if taken is None:
+            return
+        if taken.boot_id == this_boot:
+            self.confirm(taken.new)
+        else:
+            (self.folder / "taken").unlink(missing_ok=True)
+
     def abandon(self) -> None:
         """Takes `pending` back where no change was made."""
         (self.folder / "pending").unlink(missing_ok=True)
@@ -129,15 +139,18 @@ class Generations:
 
     def pending(self) -> Pending | None:
         """The change that awaits confirmation. Raises `Damaged`."""
+        return self._read_pending("pending")
+
+    def _read_pending(self, name: str) -> Pending | None:
         try:
-            with (self.folder / "pending").open(encoding="ascii") as file:
+            with (self.folder / name).open(encoding="ascii") as file:
                 text = file.read(PENDING_MAX_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Damaged(f"{self.folder / 'pending'} cannot be read: {error.strerror}") from error
+            raise Damaged(f"{self.folder / name} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise Damaged(f"{self.folder / 'pending'} holds no text") from error
+            raise Damaged(f"{self.folder / name} holds no text") from error
         values = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
         try:
             return Pending(
@@ -149,7 +162,7 @@ class Generations:
                 token_digest=values["token"],
             )
         except (KeyError, ValueError) as error:
-            raise Damaged(f"{self.folder / 'pending'} is damaged: {error}") from error
+            raise Damaged(f"{self.folder / name} is damaged: {error}") from error
 
     def undoing(self) -> bool:
         return (self.folder / "undoing").exists()

@@ -103,6 +103,7 @@ class NetworkService:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await self._begin()
         self._watch = watch = Watch(
             on_notice=self._notice, on_claim=self._claim, on_announcement=self._announcement, on_lost=self._lost
         )
@@ -125,6 +126,18 @@ class NetworkService:
             for timer in self._lease_timers:
                 timer.cancel()
             watch.close()
+
+    async def _begin(self) -> None:
+        """What a crash or a change of the settings left to be done."""
+        try:
+            if self._settings.manage:
+                await asyncio.to_thread(self._transactions.finish_confirmation)
+            elif await asyncio.to_thread(self._transactions.release):
+                log.warning(
+                    "network: no longer managed: it stays as it is until the next boot, which sets up nothing of ours"
+                )
+        except (Damaged, OSError) as error:
+            log.error("network: %s", error)
 
     # --- ports.CameraLocator ---
 
@@ -324,12 +337,13 @@ class NetworkService:
     async def _keep(self) -> None:
         """Repairs what drifted from the confirmed network."""
         try:
-            unsettled = self._transactions.unsettled()
-            wish = None if unsettled else self._transactions.confirmed_wish()
+            async with self._transactions.undisturbed() as ours:
+                await self._repair(self._transactions.confirmed_wish() if ours else None)
         except Damaged as error:
             self._trouble = (str(error),)
-            return
-        if unsettled or wish is None:
+
+    async def _repair(self, wish: NetworkWish | None) -> None:
+        if wish is None:
             self._trouble = self._powers(self._declared.wish) if self._declared.wish != NetworkWish() else ()
             return
         self._trouble = self._powers(wish)

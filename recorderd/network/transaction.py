@@ -18,7 +18,8 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -46,6 +47,7 @@ CONFIRM_MIN_S, CONFIRM_MAX_S, CONFIRM_DEFAULT_S = 10, 3600, 60
 TOKEN_BYTES = 5  # typed by hand; three wrong ones undo the change
 WRONG_TOKENS_MAX = 3
 STEPS_MAX_S = 60  # what the steps and units of one change may take
+RESTORE_ATTEMPTS = 3
 CONFIRM_SLACK_S = 2  # a confirmation this close to the deadline is refused rather than raced
 
 
@@ -120,6 +122,7 @@ class Transactions:
         self._clock = clock
         self._login_of = login_of
         self._one = asyncio.Lock()
+        self._running: set[asyncio.Task[Applied]] = set()
         self._wrong_tokens = 0
 
     def confirmed_wish(self) -> NetworkWish | None:
@@ -177,8 +180,42 @@ class Transactions:
             stopped=tuple(unit for unit in former_units if unit not in units),
         )
 
+    @asynccontextmanager
+    async def undisturbed(self) -> AsyncIterator[bool]:
+        """Within, no change begins. False: one is on its way or awaits its confirmation, and nothing may be touched."""
+        if self._one.locked():
+            yield False
+            return
+        async with self._one:
+            yield not self.unsettled()
+
+    def finish_confirmation(self) -> None:
+        """After a start: a confirmation that was taken but not carried to its end counts, if it was in this boot."""
+        self._generations.finish_taken(boot_id())
+
+    def release(self) -> bool:
+        """Hands the network back to whoever comes next. False: it was not ours."""
+        if self._generations.confirmed() is None:
+            return False
+        self._generations.release()
+        return True
+
     async def apply(self, wish: NetworkWish, *, confirm_within_s: int = CONFIRM_DEFAULT_S) -> Applied:
-        """Carries out what leads to `wish`. Raises `Refused` (nothing done) or `Undone` (undone again)."""
+        """Carries out what leads to `wish`. Raises `Refused` (nothing done) or `Undone` (undone again).
+
+        Once begun it goes on to its end though the caller goes away: the change may be what cuts the caller off.
+        """
+        task = asyncio.create_task(self._apply(wish, confirm_within_s))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Applied]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("network: %s", error)
+
+    async def _apply(self, wish: NetworkWish, confirm_within_s: int) -> Applied:
         if not CONFIRM_MIN_S <= confirm_within_s <= CONFIRM_MAX_S:
             raise Refused(
                 "invalid", f"the time to confirm is {CONFIRM_MIN_S} to {CONFIRM_MAX_S} seconds, not {confirm_within_s}"
@@ -275,7 +312,12 @@ class Transactions:
         """The guard does it; with the deadline set to the past it does it now."""
         try:
             await asyncio.to_thread(self._generations.arm, replace(pending, deadline_s=0))
-            await self._undo.run_now()
+            for _ in range(RESTORE_ATTEMPTS):
+                await self._undo.run_now()
+                if not self.unsettled():
+                    break  # else we joined a run of the timer's that had begun before the deadline was moved
+            else:
+                raise UnitFailed("it left the change standing")
         except (UnitFailed, OSError) as error:
             raise Undone(
                 f"the guard could not be run now ({error}): it restores the former network at the deadline"

@@ -18,9 +18,10 @@ from recorderd.control.time import TimeFace
 from recorderd.model.clock import SystemClock
 from recorderd.model.network import Ntp
 from recorderd.network.timekeeper import TimeKeeper
+from tests.network.eventually import until
 from tests.network.namespaces import Lab, differences, picture, run
 from tests.network.room import FORMER
-from tests.network.test_service import Running, until
+from tests.network.test_service import Running
 
 
 class Console:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from recorderd.network.places import DEVICES_MAX
+from tests.network.eventually import until
 from tests.network.namespaces import Lab
-from tests.network.test_service import Running, inside, until
+from tests.network.test_service import Running, inside
 
 LOOP_BUDGET_S = 0.020
 PER_ROUND = 4000  # lines of each kind

@@ -29,6 +29,7 @@ from recorderd.network import topics
 from recorderd.network.patience import Patience
 from recorderd.network.service import NetworkService
 from recorderd.network.transaction import Refused
+from tests.network.eventually import until
 from tests.network.namespaces import Lab, differences, picture, run
 from tests.network.room import Room
 
@@ -105,15 +106,6 @@ class Running:
                 await asyncio.gather(running, return_exceptions=True)
 
         asyncio.run(whole())
-
-
-async def until(true: Callable[[], bool], within_s: float = 5.0) -> float:
-    """Waits for something the kernel brings about; how long it took."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < within_s, "it never happened"
-        await asyncio.sleep(0.01)
-    return time.monotonic() - began
 
 
 async def inside(lab: Lab, part: str, *words: str) -> None:

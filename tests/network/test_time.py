@@ -19,12 +19,12 @@ from recorderd.network import chrony, kernelclock, topics
 from recorderd.network.services import CHRONY
 from recorderd.network.timekeeper import SET_UNIT, ZONE_UNIT, TimeKeeper, TimeRefused
 from recorderd.network.trust import Evidence, Mode, Standing, decide
+from tests.network.eventually import until
 from tests.network.fakes import FakeUnits
 from tests.network.namespaces import Lab, run
 from tests.network.processes import ProcessUnits
 from tests.network.room import Room
 from tests.network.test_isolation import wish
-from tests.network.test_service import until
 from tests.simulated_time import FakeClock, run_simulated
 
 NOW = 1_760_000_000.0

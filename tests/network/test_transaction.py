@@ -11,6 +11,7 @@ import pytest
 from recorderd.network.login import Login
 from recorderd.network.services import CHRONY, DNSMASQ, RESOLV
 from recorderd.network.transaction import Refused, Undone
+from tests.network.eventually import until
 from tests.network.namespaces import Lab, differences, picture, run
 from tests.network.room import FORMER, LATTER, NEWER_THAN_ANY_CHANGE, Faulty, Room
 
@@ -164,3 +165,63 @@ def test_a_unit_that_does_not_start_undoes_the_change(lab: Lab, tmp_path: Path) 
     with pytest.raises(Undone, match="refused"):
         asyncio.run(room.transactions.apply(FORMER))
     assert not differences(picture(), before)
+
+
+def test_a_caller_that_is_cut_off_does_not_stop_the_change(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+
+    async def story() -> None:
+        await room.settle(FORMER)
+        calling = asyncio.ensure_future(room.transactions.apply(LATTER))
+        await until(lambda: room.generations.pending() is not None)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        await until(lambda: not room.transactions._running, within_s=20)
+
+    asyncio.run(story())
+    assert [a["local"] for a in picture()["links"]["eth0"]["addresses"]] == ["10.1.0.6", "10.9.0.5"]
+    assert room.generations.pending() is not None  # and it is undone unless confirmed
+
+
+def test_a_confirmation_that_was_taken_is_carried_to_its_end(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+
+    async def story() -> None:
+        await room.settle(FORMER)
+        await room.transactions.apply(LATTER)
+
+    asyncio.run(story())
+    assert room.generations.take()  # and here the daemon was killed
+    again = Room(tmp_path)
+    assert again.transactions.confirmed_wish() == FORMER
+    again.transactions.finish_confirmation()
+    assert again.transactions.confirmed_wish() == LATTER
+    assert not asyncio.run(again.transactions.preview(LATTER)).plan.steps
+    assert again.transactions.release()
+    assert not again.transactions.release()
+    before = picture()
+    asyncio.run(again.timer.guard("boot"))
+    assert not differences(picture(), before)
+
+
+def test_the_guard_that_was_already_running_is_run_again(lab: Lab, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    real, runs = room.timer.run_now, []
+
+    async def joins_an_older_run_first() -> None:
+        runs.append(1)
+        if len(runs) > 1:
+            await real()
+
+    room.timer.run_now = joins_an_older_run_first
+
+    async def story() -> None:
+        await room.settle(FORMER)
+        before = picture()
+        await room.transactions.apply(LATTER)
+        await room.transactions.rollback()
+        assert not differences(picture(), before)
+
+    asyncio.run(story())
+    assert len(runs) == 2

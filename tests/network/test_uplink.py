@@ -9,10 +9,10 @@ from pathlib import Path
 from recorderd.model.network import IPv4Mode, IPv6Mode, NetworkWish, Uplink, UplinkIPv4, UplinkIPv6
 from recorderd.network.linklocal import candidate
 from recorderd.network.services import DHCP, lease_fields
+from tests.network.eventually import until
 from tests.network.namespaces import Lab, run
 from tests.network.processes import ProcessUnits
 from tests.network.room import Room
-from tests.network.test_service import until
 
 OFF = UplinkIPv6(mode=IPv6Mode.OFF)
 
