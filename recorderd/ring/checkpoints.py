@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recorderd.ring.buffers import BufferPool
 from recorderd.ring.device import Device
@@ -33,10 +33,30 @@ class CheckpointTooLarge(OSError):
     """The sections do not fit into the file that format made."""
 
 
+@dataclass(slots=True)
+class CheckpointHistory:
+    """What this process did to the checkpoints of a disk; outlives remounting.
+
+    `suspects` are files whose last writing failed: such a file may read well from the device's cache and still be gone after a power cut,
+    so it is the one to be written next, and the other is not touched before that succeeded. `tried`: the newest sequence that may be
+    on the disk, 0 for none.
+    """
+
+    suspects: set[int] = field(default_factory=set)
+    tried: int = 0
+
+
 class CheckpointFiles:
     def __init__(
-        self, device: Device, calls: DiskCalls, buffers: BufferPool, disk_id: uuid.UUID, file_bytes: int
+        self,
+        device: Device,
+        calls: DiskCalls,
+        buffers: BufferPool,
+        disk_id: uuid.UUID,
+        file_bytes: int,
+        history: CheckpointHistory | None = None,
     ) -> None:
+        self.history = history if history is not None else CheckpointHistory()
         self._device = device
         self._calls = calls
         self._buffers = buffers
@@ -54,9 +74,9 @@ class CheckpointFiles:
                 valid.append(await self._read(which))
             except (CorruptStructure, OSError) as error:
                 faults.append(f"{name}: {error}")
-        valid.sort(key=lambda checkpoint: -checkpoint.sequence)
+        valid.sort(key=lambda checkpoint: (checkpoint.which in self.history.suspects, -checkpoint.sequence))
         if valid:
-            self.sequence = valid[0].sequence
+            self.sequence = max(checkpoint.sequence for checkpoint in valid)
             self.older = 1 - valid[0].which
         return valid, faults
 
@@ -86,6 +106,8 @@ class CheckpointFiles:
             raise CheckpointTooLarge(f"{at} bytes, the file holds {self.file_bytes}")
         header = CheckpointHeader(self._disk_id, self.sequence + 1, snapshot.journal_sequence, tuple(table))
         device, calls, buffers = self._device, self._calls, self._buffers
+        self.history.suspects.add(self.older)
+        self.history.tried = self.sequence + 1
         handle = await calls.run(device.open, CHECKPOINTS[self.older], writable=True, size=self.file_bytes)
         try:
             for (_, _, offset, _), data in zip(table, snapshot.sections.values(), strict=True):
@@ -94,5 +116,6 @@ class CheckpointFiles:
             await calls.run(device.datasync, handle)
         finally:
             await calls.run(device.close, handle)
+        self.history.suspects.discard(self.older)
         self.sequence += 1
         self.older = 1 - self.older

@@ -15,7 +15,7 @@ from typing import Final
 from recorderd.model.ports import Clock
 from recorderd.ring.border import STORE_KINDS, Ledger
 from recorderd.ring.buffers import BufferPool
-from recorderd.ring.checkpoints import CheckpointFiles, LoadedCheckpoint
+from recorderd.ring.checkpoints import CheckpointFiles, CheckpointHistory, LoadedCheckpoint
 from recorderd.ring.device import Device
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import IDENTITY, IDENTITY_BYTES, JOURNAL, read_bytes
@@ -90,13 +90,14 @@ async def open_store(
     head: HeadBuilder,
     expected_disk: uuid.UUID | None = None,
     at_least: int = 0,
+    history: CheckpointHistory | None = None,
 ) -> Store:
     """Raises NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, OSError. Nothing is written before everything was read."""
     buffers = BufferPool()
     identity = await read_identity(device, calls, buffers)
     if expected_disk is not None and identity.disk_id != expected_disk:
         raise NotARing(f"this is ring {identity.disk_id}, expected {expected_disk}")
-    checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes)
+    checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes, history)
     valid, faults = await checkpoints.load()
     if valid and checkpoints.sequence < at_least:
         raise NotARing(
@@ -159,7 +160,9 @@ async def begin(store: Store, journal_sequence: int) -> None:
         await store.write_checkpoint()
 
 
-async def reopen_store(old: Store, device: Device, calls: DiskCalls) -> Store:
+async def reopen_store(
+    old: Store, device: Device, calls: DiskCalls, *, history: CheckpointHistory | None = None
+) -> Store:
     """The same ring again after its disk had failed: the state in RAM is newer than what the disk says, and goes on.
 
     Raises NotARing when it is another ring, or this one changed elsewhere; OSError, UnsafeFile as `open_store`.
@@ -168,9 +171,9 @@ async def reopen_store(old: Store, device: Device, calls: DiskCalls) -> Store:
     identity = await read_identity(device, calls, buffers)
     if identity != old.identity:
         raise NotARing(f"this is ring {identity.disk_id}, expected {old.identity.disk_id}")
-    checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes)
+    checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes, history)
     await checkpoints.load()
-    if checkpoints.sequence > old.checkpoints.sequence + 1:
+    if checkpoints.sequence > max(checkpoints.history.tried, old.checkpoints.sequence):
         raise NotARing(f"ring {identity.disk_id} was used by another recorder meanwhile")
     handle = await calls.run(device.open, JOURNAL, writable=True, size=identity.journal_blocks * BLOCK)
     journal = Journal(device, calls, buffers, handle, identity.disk_id, identity.journal_blocks)

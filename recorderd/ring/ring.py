@@ -22,6 +22,7 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, DurableSink, StoreUnavailable, WriterSpec
 from recorderd.model.timeline import RunCause
 from recorderd.ring.border import Ledger, SlotRef
+from recorderd.ring.checkpoints import CheckpointHistory
 from recorderd.ring.commit import Committed, FlushFailed, commit
 from recorderd.ring.device import Device, FileDevice
 from recorderd.ring.disk_threads import DiskCalls, DiskThreads
@@ -108,6 +109,7 @@ class Ring:
         self._name = name
         self._store: Store | None = None
         self._last_store: Store | None = None  # of a disk that failed: its state in RAM is the newest there is
+        self._checkpoint_history = CheckpointHistory()
         self._writers: list[RingWriter] = []
         self._feeders: list[Callable[[int], None]] = []
         self._bound = QueueBound(queue_bytes)
@@ -317,9 +319,10 @@ class Ring:
                     head=self._head,
                     expected_disk=self._expected_disk,
                     at_least=self._at_least,
+                    history=self._checkpoint_history,
                 )
             else:
-                store = await reopen_store(self._last_store, device, calls)
+                store = await reopen_store(self._last_store, device, calls, history=self._checkpoint_history)
         except _MOUNT_ERRORS as error:
             if device is not None:
                 with contextlib.suppress(OSError):

@@ -30,7 +30,7 @@ class File:
 
 @dataclass(frozen=True)
 class Op:
-    kind: str  # write, datasync, syncfs
+    kind: str  # write, datasync, syncfs; lost: a flush that failed
     path: str
     offset: int = 0
     data: bytes = b""
@@ -87,15 +87,23 @@ class SimDisk:
         file.data[offset : offset + len(buffer)] = buffer
         file.touched.update(range(offset // BLOCK, (offset + len(buffer)) // BLOCK))
 
+    def _flush_fault(self, kind: str, path: str) -> None:
+        try:
+            self.fault(kind, path, 0, 0)
+        except OSError:
+            if self.recording:  # the device may have dropped any part of its cache
+                self.ops.append(Op("lost", "", mark=self.mark()))
+            raise
+
     def datasync(self, handle: int) -> None:
         path, _ = self.handles[handle]
-        self.fault("datasync", path, 0, 0)
+        self._flush_fault("datasync", path)
         if self.recording:
             self.ops.append(Op("datasync", path, mark=self.mark()))
         self.files[path].written |= self.files[path].touched
 
     def syncfs(self) -> None:
-        self.fault("syncfs", "", 0, 0)
+        self._flush_fault("syncfs", "")
         if self.recording:
             self.ops.append(Op("syncfs", "", mark=self.mark()))
         for file in self.files.values():
@@ -143,6 +151,7 @@ class Cutter:
         self._ops = ops
         self._at = 0
         self._since: list[Op] = []
+        self._drops = random.Random(len(ops))
 
     def image(self, cut: int, rng: random.Random) -> SimDisk:
         """The disk after a cut in the middle of op `cut` (an index may not be smaller than in the call before)."""
@@ -167,6 +176,9 @@ class Cutter:
     def _advance(self, op: Op) -> None:
         if op.kind == "write":
             self._since.append(op)
+            return
+        if op.kind == "lost":
+            self._since = [written for written in self._since if self._drops.random() < 0.5]
             return
         for written in self._since:
             self._apply(self._durable[written.path], written, None)
