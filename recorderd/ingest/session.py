@@ -17,7 +17,7 @@ from recorderd.ingest.udp import UdpSide
 from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import StreamSession, StreamSink
-from recorderd.model.stream import AccessUnit, Codec, MediaKind, TrackFormat
+from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
 from recorderd.rtsp import events
 from recorderd.rtsp.arrival import ArrivalEstimate
 from recorderd.rtsp.client import Client
@@ -212,6 +212,8 @@ class Session:
     # --- events ------------------------------------------------------------------------------------------
 
     def _handle(self, event: events.Event) -> None:
+        if self._done.done():
+            return
         match event:
             case events.Units(units):
                 self._units(units)
@@ -259,10 +261,10 @@ class Session:
         self._last_unit_ns = [self._now_ns] * len(receivers)
 
     def _open_session(self, now_ns: int) -> None:
-        codecs = {MediaKind.VIDEO: Codec.H264, MediaKind.AUDIO: Codec.AAC, MediaKind.METADATA: Codec.ONVIF_METADATA}
+        codecs = self._client.codecs
         formats = tuple(
-            form if form is not None else TrackFormat(self._client.codecs[i] or codecs[self._client.kinds[i]], 90_000)
-            for i, form in enumerate(self._formats)
+            form if form is not None else TrackFormat(codecs[track], self._rates[track])
+            for track, form in enumerate(self._formats)
         )
         self._session = self._next_session(formats, self._opened_ns or now_ns)
         self._sink.session_opened(self._session)
@@ -291,6 +293,8 @@ class Session:
                 self._deliver(ready)
                 ready = []
                 self._restart("the camera's media time jumped")
+                if self._done.done():
+                    return
             self._observe(unit)
             if unit.track in self._holes and unit.key:
                 self._deliver(ready)

@@ -75,7 +75,10 @@ class PreBufferView(Protocol):
     """The closed GOPs of one receiver, and the open one, as a job that starts late reads them."""
 
     def since(self, boottime_ns: int) -> Iterable[AccessUnit]:
-        """Units from the last key frame that arrived at or before `boottime_ns` (or the oldest held) up to now."""
+        """Units of the session from the last key frame that arrived at or before `boottime_ns` (or the oldest held) up to now.
+
+        Inside `StreamSink.units` that includes the units being handed over.
+        """
 
     def held_s(self) -> float:
         """Seconds of closed GOPs held."""

@@ -44,6 +44,7 @@ REPORT_EVERY_NS = 5_000_000_000
 GOODBYE_NS = 1_000_000_000  # RTP may still come behind the BYE of its RTCP
 MAX_GARBAGE_BYTES = 1024 * 1024  # more than there was good media since
 DEFAULT_TIMEOUT_S = 60
+_BEFORE_MEDIA = frozenset({State.IDLE, State.OPTIONS, State.DESCRIBE, State.SETUP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,8 @@ class Client:
                     position = self._strange_frame(buffer, position, stop, end)
                 elif stop > end:
                     break
+                elif self._state in _BEFORE_MEDIA:
+                    position = self._skip(position, stop)  # of a session that the camera should have forgotten
                 elif receiver is not None:
                     if self._garbage:
                         self._garbage = max(0, self._garbage - (stop - position))
