@@ -30,6 +30,8 @@ _S = 1_000_000_000
 _DAY_NS = 86_400 * _S
 _LOOK_S = 1.0
 _PROBE_NS = 1_500_000_000
+_SELDOM_PROBE_NS = 10 * _S  # a camera that restarts or is upgraded has better things to do than to refuse connections
+_SOON_NS = 30 * _S
 
 
 class RescueService:
@@ -88,7 +90,8 @@ class RescueService:
         self._reach = {device: reach for device, reach in self._reach.items() if device in addresses}
         for device in result.probe:
             newest = self._reach.get(device)
-            if device not in self._probing and (newest is None or now - newest.at_ns >= _PROBE_NS):
+            period_ns = _PROBE_NS if now - result.memory[device].since_ns < _SOON_NS else _SELDOM_PROBE_NS
+            if device not in self._probing and (newest is None or now - newest.at_ns >= period_ns):
                 self._probing.add(device)
                 group.create_task(self._probe(device, addresses[device]), name="rescue probe")
 
