@@ -29,6 +29,7 @@ from recorderd.daemon.watchdog import LoopProbe, Service
 from recorderd.events.broker import Broker
 from recorderd.events.cameras import CameraEvents
 from recorderd.events.history import History
+from recorderd.events.log import EventLog
 from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
 from recorderd.model.limits import Limits
@@ -100,7 +101,10 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         durability=_DURABILITY[settings.disk.durability],
         queue_bytes=settings.media_ram_bytes() // 2,
     )
-    broker = Broker(clock=clock, history=History())
+    history = History()
+    event_log = EventLog(folder=Path(settings.disk.path), history=history, clock=clock)
+    event_log.load()
+    broker = Broker(clock=clock, history=history)
     board_ports = surroundings.board.port if surroundings.board is not None else ()
     network = network_parts(
         settings=settings.network,
@@ -208,6 +212,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         recordings=recordings,
         probe=probe,
         beside=(
+            Service("event history", event_log.run),
             Service("camera events", camera_events.run),
             Service("storage", storage.run),
             Service("network", network.service.run),
