@@ -17,7 +17,7 @@ from recorderd.protocol.printable import printable
 _MARK = {"error": "!!", "warning": " !", "notice": "  "}
 _ORDER = {"failing": 0, "connecting": 1, "waiting": 2, "recording": 3, "idle": 4}
 _HEAD = ("CAMERA", "STATE", "DURABLE", "RATE", "FPS", "HOUR", "DAY", "LOSS<", "PORT")
-_LINES_BESIDE_CAMERAS = 8
+_LINES_BESIDE_CAMERAS = 11  # headline, heads, blanks, what does not fit, disk, clock, power, board, daemon
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def render(status: system.Status, rows: int | None = None) -> str:
     room = len(cameras) if rows is None else max(1, rows - fixed - most_problems)
     if cameras:
         out.append("")
-        out.append(table(_HEAD, [_row(camera) for camera in cameras[:room]], right="llrrrrrr").rstrip("\n"))
+        out.extend(table(_HEAD, [_row(camera) for camera in cameras[:room]], right="llrrrrrr").splitlines())
         if len(cameras) > room:
             out.append(f"and {len(cameras) - room} more, none of them worse (--all)")
     out.extend(["", _disk(status.disk), _clock(status.clock)])

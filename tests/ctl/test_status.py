@@ -91,6 +91,14 @@ def test_fits_a_small_terminal(count: int) -> None:
     assert lines[0].startswith(f"RECORDING 0/{count}")
 
 
+def test_a_camera_s_row_is_whole_on_a_small_terminal() -> None:
+    lines = render(_status([_camera("door"), _camera("yard")]), rows=24).splitlines()
+    assert "door    recording    0.8 s  4.1 Mbit/s  30/30  100%  99%  2.1 s  3" in lines
+    assert lines[lines.index(next(line for line in lines if line.startswith("door"))) + 1].startswith(
+        "yard    recording"
+    )
+
+
 def test_the_worst_camera_comes_first_and_none_is_hidden_without_a_terminal() -> None:
     cameras = [_camera(f"good {i}") for i in range(40)] + [_camera("broken", "failing")]
     lines = render(_status(cameras)).splitlines()
