@@ -24,6 +24,8 @@ class Keeper:
         self._book = book
         self._rules: dict[uuid.UUID, Rule] = {}
         self._stale_side_blocks: set[SlotRef] = set()
+        self._closed_empty: list[SlotRef] = []
+        self._looked_at_all = False
         self._kept: set[int] = set()  # slots that locks keep, of those closed up to order `_kept_through`
         self._kept_through = 0
         self._kept_state: tuple[int, int, int] | None = None
@@ -189,7 +191,7 @@ class Keeper:
         self._book.tell_vanished()
         if run is None and not limited:
             self._bury_names([part] if part else [*self._book.tables.catalogue.tracks_of(holder.index), holder])
-        freed = self._free_empty(holder.index)
+        freed = self._free_empty(holder.index, [ref.slot for ref in touched])
         partial = tuple(sorted(touched - set(freed)))
         self.mirror_soon(partial)
         if self._book.store is not None and run is None and not limited and part is None:
@@ -222,7 +224,15 @@ class Keeper:
                     self._book.do(items.SlotGone(*ref))
                     if self._book.store is not None:
                         self._book.store.free_slot(ref)
-            self._free_empty(entry.index)
+            self._free_empty(entry.index, retention.expired_slots(self._book.tables, entry.index))
+        if not self._looked_at_all:  # what was emptied in an earlier life
+            self._looked_at_all = True
+            for holder in self._book.tables.catalogue.of_kind(Kind.RECORDING):
+                self._free_empty(holder.index, self._book.tables.slots.of_recording(holder.index).tolist())
+        closed, self._closed_empty = self._closed_empty, []
+        for ref in closed:
+            if self._book.tables.slots.holds(*ref):
+                self._free_empty(int(self._book.tables.slots.rows["recording"][ref.slot]), [ref.slot])
         self._book.tell_vanished()
 
     def _raise_floors(self, recording: int, maximum_ns: int, now: int) -> None:
@@ -238,8 +248,14 @@ class Keeper:
                     continue  # what is below it is locked
                 self._book.do(items.FloorRaised(track.index, self._book.tables.moment(floor)))
 
-    def _free_empty(self, recording: int) -> tuple[SlotRef, ...]:
-        freed = tuple(retention.empty_slots(self._book.tables, recording))
+    def slot_closed(self, ref: SlotRef) -> None:
+        """A slot that was emptied while it was open is given back with the next sweep."""
+        recording = int(self._book.tables.slots.rows["recording"][ref.slot])
+        if retention.empty_slots(self._book.tables, recording, [ref.slot]):
+            self._closed_empty.append(ref)
+
+    def _free_empty(self, recording: int, candidates: Iterable[int]) -> tuple[SlotRef, ...]:
+        freed = tuple(retention.empty_slots(self._book.tables, recording, candidates))
         for ref in freed:
             self._book.do(items.SlotGone(*ref))
             if self._book.store is not None:

@@ -130,6 +130,7 @@ class RingLedger:
         if self._book.tables.slots.holds(*ref):
             self._book.do(items.SlotClosed(ref.slot, ref.generation, order))
             self.keeper.mirror_soon([ref])
+            self.keeper.slot_closed(ref)
 
     def may_recycle(self, ref: SlotRef) -> bool:
         return self.keeper.may_recycle(ref)

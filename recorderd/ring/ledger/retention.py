@@ -11,6 +11,7 @@ keeps slots from being recycled for others. Age is judged with care, because a w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from recorderd.ring.ledger.boots import BootTable
 from recorderd.ring.ledger.intervals import Times
 from recorderd.ring.ledger.locks import is_locked
 from recorderd.ring.ledger.tables import Tables
+
+_FIRST_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,17 @@ def floor_due(tables: Tables, track: int, maximum_ns: int, now_ring_ns: int) -> 
     table = tables.spans.get(track)
     if table is None or not len(table):
         return floor
-    ends = table.table.reach()
-    dates = _dates(tables, ends, now_ring_ns)
-    if dates is None:
-        return floor
-    date_now, date, offset = dates
-    expired = np.flatnonzero(date <= date_now - maximum_ns)
+    size = _FIRST_ROWS
+    while True:  # the oldest rows decide, nearly always the first few
+        ends = table.table.reach()[:size]
+        dates = _dates(tables, ends, now_ring_ns)
+        if dates is None:
+            return floor
+        date_now, date, offset = dates
+        expired = np.flatnonzero(date <= date_now - maximum_ns)
+        if len(expired) < len(ends) or len(ends) == len(table):
+            break
+        size *= 8
     if len(expired):
         floor = max(floor, int(ends[expired[-1]]))
     at = int(expired[-1]) + 1 if len(expired) else 0
@@ -112,13 +120,22 @@ def below_minimum(tables: Tables, recording: int, minimum_slots: int) -> bool:
     return minimum_slots > 0 and tables.slots.count(recording) <= minimum_slots
 
 
-def empty_slots(tables: Tables, recording: int) -> list[SlotRef]:
-    """Closed slots of a recording of which nothing can be read any more."""
+def expired_slots(tables: Tables, recording: int) -> list[int]:
+    """Numbers of the closed slots of a recording that lie wholly below the floors of its tracks."""
+    floor = max((tables.floors.get(e.index, 0) for e in tables.catalogue.tracks_of(recording)), default=0)
+    rows = tables.slots.rows
+    below = (rows["used"] == 1) & (rows["recording"] == recording) & (rows["order"] > 0) & (rows["to"] <= floor)
+    found: list[int] = np.flatnonzero(below).tolist()
+    return found
+
+
+def empty_slots(tables: Tables, recording: int, candidates: Iterable[int]) -> list[SlotRef]:
+    """Of these slots of a recording the closed ones of which nothing can be read any more."""
+    rows = tables.slots.rows
+    wanted = [n for n in candidates if rows["used"][n] and rows["recording"][n] == recording and rows["order"][n]]
     used: set[int] = set()
     for entry in tables.catalogue.tracks_of(recording):
         table = tables.spans.get(entry.index)
-        if table is not None:
-            used.update(np.unique(table.rows["slot"]).tolist())
-    rows = tables.slots.rows
-    mine = tables.slots.of_recording(recording)
-    return [SlotRef(n, int(rows["generation"][n])) for n in mine.tolist() if n not in used and rows["order"][n]]
+        if table is not None and wanted:
+            used.update(np.unique(table.rows["slot"][np.isin(table.rows["slot"], wanted)]).tolist())
+    return [SlotRef(n, int(rows["generation"][n])) for n in wanted if n not in used]

@@ -151,6 +151,16 @@ def test_a_wholly_deleted_slot_is_freed_once_it_is_closed() -> None:
     assert world.store.freed[-1] == refs[3]
 
 
+def test_a_slot_emptied_in_an_earlier_life_is_freed_at_the_start() -> None:
+    world, refs, _ = filled()
+    world.ledger.keeper.delete(identity(1), start_ns=ZERO + 180 * S, stop_ns=ZERO + 240 * S)
+    world.ledger.slot_closed(refs[3], 9)
+    world.commit()
+    assert world.store.freed == []
+    world.power_cut()
+    assert world.store.freed == [refs[3]]
+
+
 def test_a_deleted_track_is_dead_under_its_id_and_alive_under_its_name() -> None:
     world, refs, run = filled()
     world.ledger.keeper.delete(identity(1), track=identity(11))
