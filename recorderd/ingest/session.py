@@ -27,6 +27,9 @@ FORMAT_WAIT_NS = 3_000_000_000  # for parameter sets in band, before the session
 KEY_FRAME_WAIT_NS = 30_000_000_000  # then the operator is told why nothing is recorded
 HELD_BYTES = 4 * 1024 * 1024  # of units that wait for that
 JUMP_NS = 1_000_000_000
+REORDER_FRAMES = (
+    18  # no picture is further behind in output order: 16 in a decoder's buffer (ITU-T H.264, A.3.1), and two to spare
+)
 MAX_RESTARTS = 10
 BUDGET_BYTES = 4 * 1024 * 1024  # read per sweep; the rest waits in the kernel, so that no camera takes the others' time
 
@@ -325,7 +328,7 @@ class Session:
         if back <= 0 or arrival.newest == 0:
             return False
         back_ns = back * 1_000_000_000 // self._rates[unit.track]
-        return back_ns > JUMP_NS and back_ns > 6 * self.watch.threshold_ns
+        return back_ns > JUMP_NS and back_ns > REORDER_FRAMES * self.watch.longest_ns
 
     def _observe(self, unit: AccessUnit) -> None:
         arrival = self._arrivals[unit.track]

@@ -72,6 +72,11 @@ class MediaWatch:
             self._longest[index] = length_ns
 
     @property
+    def longest_ns(self) -> int:
+        """The longest frame interval of the last minute; 0 while none is known."""
+        return max(self._longest)
+
+    @property
     def threshold_ns(self) -> int:
         """T of the table."""
         return max(LEAST_QUIET_NS, 3 * max(self._longest))

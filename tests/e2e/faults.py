@@ -11,7 +11,7 @@ from recorderd.model.causes import GapCause as Cause
 
 @dataclass(frozen=True)
 class Trouble:
-    """`causes` are the gaps that may be on the timeline while it lasts: the first must be; none at all when it is empty.
+    """`causes` are the gaps that may be on the timeline while it lasts: the first must be when `certain`; none at all when it is empty.
     With `loses` packets are lost: counted, and a gap only where nothing else of that moment was left to store.
 
     `recovery_s` is how long after its end there may still be a gap: the longest pause between two attempts, and a GOP.
@@ -22,6 +22,7 @@ class Trouble:
     end: Callable[[Camera], Awaitable[None]]
     causes: tuple[Cause, ...] = ()
     recovery_s: float = 35.0
+    certain: bool = True
     loses: bool = False
 
 
@@ -49,6 +50,13 @@ def _once(name: str, do: Callable[[Camera], object], *causes: Cause) -> Trouble:
         do(camera)
 
     return Trouble(name, begin, _nothing, causes)
+
+
+def _jump(name: str, seconds: float) -> Trouble:
+    async def begin(camera: Camera) -> None:
+        camera.step_timestamps(seconds)
+
+    return Trouble(name, begin, _nothing, (Cause.CAMERA_ERROR,), certain=False)
 
 
 async def _vanish(camera: Camera) -> None:
@@ -86,5 +94,7 @@ TROUBLES = [
     _fault("no sender reports", reports="none"),
     _once("its clock jumps ahead", lambda camera: camera.clock.step(3600.0)),
     _once("its clock jumps back", lambda camera: camera.clock.step(-7200.0)),
+    _jump("its media time jumps ahead", 10.0),
+    _jump("its media time jumps back", -10.0),
     _once("other parameter sets", lambda camera: camera.source.change_parameter_sets()),
 ]
