@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +27,11 @@ from recorderd.ring.disk_threads import DiskCalls, DiskThreads
 from recorderd.ring.layout import SlotState
 from recorderd.ring.reading import SlotReader, read_slot
 from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_store
+from recorderd.ring.ring_status import RingState as RingState
+from recorderd.ring.ring_status import RingStatus as RingStatus
+from recorderd.ring.ring_status import status_of
 from recorderd.ring.scan import close_unreadable, scan_open_slot
-from recorderd.ring.store import DiskFailed, HeadBuilder, Statistics, Store
+from recorderd.ring.store import DiskFailed, HeadBuilder, Store
 from recorderd.ring.writers import QueueBound, RingWriter
 
 log = logging.getLogger(__name__)
@@ -45,34 +46,6 @@ _MOUNT_ERRORS: Final = (
 
 
 _STUCK_S: Final = 60.0
-
-
-class RingState(enum.StrEnum):
-    CLOSED = "closed"
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-
-
-@dataclass(frozen=True, slots=True)
-class RingStatus:
-    """What `status` shows. Bytes of slots; times in seconds; `reach_forecast_s` None while nothing was recorded."""
-
-    state: RingState
-    cause: GapCause | None
-    detail: str
-    disk_id: uuid.UUID | None
-    total_bytes: int
-    free_bytes: int
-    recyclable_bytes: int  # closed slots, kept ones included
-    open_slots: int
-    unscanned_slots: int
-    queued_bytes: int
-    oldest_disk_call_s: float
-    last_commit_age_s: float | None
-    reach_forecast_s: float | None
-    worst_loss_s: float  # longest time from a fragment's first arrival to its durability, since the ring was opened
-    statistics: Statistics
-    faults: tuple[str, ...]
 
 
 def slot_head(spec: WriterSpec) -> tuple[bytes, bytes]:
@@ -572,30 +545,4 @@ class Ring:
 
     def status(self) -> RingStatus:
         store = self._store or self._last_store
-        if store is None:
-            return RingStatus(
-                self._state, self._cause, self._detail, None, 0, 0, 0, 0, 0, self._bound.bytes, 0.0, None, None, 0.0,
-                Statistics(), (),
-            )  # fmt: skip
-        room = store.room()
-        now_ns = self._clock.boottime_ns()
-        last = store.statistics.last_commit_ns
-        forecast = store.forecast_ns()
-        return RingStatus(
-            state=self._state,
-            cause=self._cause,
-            detail=self._detail,
-            disk_id=store.disk_id,
-            total_bytes=room.slots * room.slot_bytes,
-            free_bytes=room.free * room.slot_bytes,
-            recyclable_bytes=room.closed * room.slot_bytes,
-            open_slots=len(store.open),
-            unscanned_slots=len(store.unscanned),
-            queued_bytes=self._bound.bytes,
-            oldest_disk_call_s=store.io.calls.oldest_s(),
-            last_commit_age_s=(now_ns - last) / 1e9 if last else None,
-            reach_forecast_s=forecast / 1e9 if forecast is not None else None,
-            worst_loss_s=store.statistics.worst_delay_ns / 1e9,
-            statistics=store.statistics,
-            faults=tuple(store.faults),
-        )
+        return status_of(store, self._state, self._cause, self._detail, self._bound.bytes)
