@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 from recorderd.model.device import CertificateValidation, Device, DeviceProtocol
@@ -14,6 +15,7 @@ from recorderd.model.receiver import Receiver, ReceiverConfiguration, TransportP
 _TRANSPORTS = {DeviceProtocol.RTSPT: "tcp", DeviceProtocol.RTSPH: "http", DeviceProtocol.RTSPSH: "https"}
 
 
+@lru_cache(maxsize=1024)  # every change of a device compares it with all receivers
 def host_of(uri: str) -> str:
     """The host of a URI in a form that compares equal for equal addresses; empty where there is none."""
     try:
@@ -23,7 +25,9 @@ def host_of(uri: str) -> str:
     return normal_host(host)
 
 
+@lru_cache(maxsize=1024)
 def normal_host(host: str) -> str:
+    """An address in one of its spellings, a name in lower case."""
     try:
         return ipaddress.ip_address(host.strip("[]")).compressed
     except ValueError:
