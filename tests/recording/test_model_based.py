@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -376,3 +377,13 @@ Machine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAgainstThePlainModel = Machine.TestCase
+
+
+class LongMachine(Machine):
+    """The same for three minutes."""
+
+
+LongMachine.TestCase.settings = settings(
+    max_examples=1500, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestAgainstThePlainModelForLong = pytest.mark.slow(LongMachine.TestCase)
