@@ -243,6 +243,21 @@ def test_a_wrong_but_trusted_clock_does_not_take_footage_of_today_with_it(wrong_
     assert sum(int(row["to"] - row["from"]) for row in world.ledger.tables.spans[1].rows) == 360 * S
 
 
+def test_a_boot_whose_clock_was_years_behind_is_not_taken_for_old_nor_what_lies_before_it() -> None:
+    world, _, _ = filled()
+    years = 25 * 365 * 86_400
+    world.clock.trusted = Trust.RTC
+    world.power_cut(off_s=-years)
+    run = world.start(1, (11,))
+    world.record(world.new_slot(), 1, 11, run, 60)
+    world.clock.trusted = Trust.NTP
+    world.power_cut(off_s=years + 60)
+    world.ledger.keeper.set_rule(identity(1), Rule(maximum_ns=30 * DAY))
+    world.clock.advance(120)
+    world.commit()
+    assert sum(int(row["to"] - row["from"]) for row in world.ledger.tables.spans[1].rows) == 300 * S
+
+
 def test_a_quota_frees_the_oldest_and_a_minimum_keeps_the_last() -> None:
     world, refs, _ = filled(6)
     world.ledger.keeper.set_rule(identity(1), Rule(quota_slots=4, minimum_slots=3))
