@@ -86,9 +86,10 @@ class Archive:
         )
 
     def set_retention(self, recording: uuid.UUID, retention: Retention) -> None:
-        slot_bytes = self._slot_bytes()
-        quota = max(1, retention.quota_bytes // slot_bytes) if retention.quota_bytes and slot_bytes else None
-        self._keeper.set_rule(recording, Rule(maximum_ns=retention.maximum_ns or None, quota_slots=quota))
+        rule = Rule(
+            maximum_ns=retention.maximum_ns or None, minimum_ns=retention.minimum_ns, quota_bytes=retention.quota_bytes
+        )
+        self._keeper.set_rule(recording, rule)
 
     def on_vanished(self, listener: Callable[[uuid.UUID, uuid.UUID, int, int], None]) -> None:
         def told(gone: list[VanishedMedia]) -> None:

@@ -23,6 +23,7 @@ class Keeper:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._rules: dict[uuid.UUID, Rule] = {}
+        self._young_slots: dict[int, int] = {}  # recording -> slots younger than its minimum, as of the last sweep
         self._stale_side_blocks: set[SlotRef] = set()
         self._closed_empty: list[SlotRef] = []
         self._looked_at_all = False
@@ -40,7 +41,8 @@ class Keeper:
             return True
         recording = int(self._book.tables.slots.rows["recording"][ref.slot])
         rule = self.rule(self._book.tables.catalogue[recording].id)
-        if retention.below_minimum(self._book.tables, recording, rule.minimum_slots):
+        minimum = max(rule.minimum_slots, self._young_slots.get(recording, 0))
+        if retention.below_minimum(self._book.tables, recording, minimum):
             return False
         return not self._is_locked(ref)
 
@@ -219,8 +221,16 @@ class Keeper:
                 continue
             if rule.maximum_ns is not None:
                 self._raise_floors(entry.index, rule.maximum_ns, now)
-            if rule.quota_slots is not None:
-                for ref in retention.over_quota(self._book.tables, entry.index, rule.quota_slots):
+            if rule.minimum_ns:
+                self._young_slots[entry.index] = retention.slots_since(
+                    self._book.tables, entry.index, now - rule.minimum_ns
+                )
+            else:
+                self._young_slots.pop(entry.index, None)
+            store = self._book.store
+            quota = rule.quota(store.room().slot_bytes) if store is not None else rule.quota_slots
+            if quota is not None:
+                for ref in retention.over_quota(self._book.tables, entry.index, quota):
                     self._book.do(items.SlotGone(*ref))
                     if self._book.store is not None:
                         self._book.store.free_slot(ref)

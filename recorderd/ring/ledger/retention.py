@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recorderd.ring.border import SlotRef
-from recorderd.ring.ledger.boots import BootTable
+from recorderd.ring.ledger.boots import MAX_RING_NS, BootTable
 from recorderd.ring.ledger.intervals import Times
 from recorderd.ring.ledger.locks import is_locked
 from recorderd.ring.ledger.tables import Tables
@@ -27,11 +27,19 @@ _FIRST_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a recording may and must keep. None and 0: no such rule."""
+    """What a recording may and must keep. None and 0: no such rule. Bytes and times become slots when the rules are applied."""
 
     maximum_ns: int | None = None
+    minimum_ns: int = 0
     minimum_slots: int = 0
     quota_slots: int | None = None
+    quota_bytes: int = 0
+
+    def quota(self, slot_bytes: int) -> int | None:
+        """In slots; a quota smaller than a slot is one slot."""
+        if self.quota_slots is not None or not self.quota_bytes:
+            return self.quota_slots
+        return max(1, self.quota_bytes // slot_bytes)
 
 
 def floor_due(tables: Tables, track: int, maximum_ns: int, now_ring_ns: int) -> int:
@@ -113,6 +121,17 @@ def over_quota(tables: Tables, recording: int, quota_slots: int) -> list[SlotRef
         if row["order"] and not is_locked(tables, *ref):
             chosen.append(ref)
     return chosen
+
+
+def slots_since(tables: Tables, recording: int, ring_from_ns: int) -> int:
+    """How many slots hold media of the recording that is younger than a ring time."""
+    young: set[int] = set()
+    for entry in tables.catalogue.tracks_of(recording):
+        table = tables.spans.get(entry.index)
+        if table is not None:
+            rows = table.rows[table.table.near(ring_from_ns, MAX_RING_NS - 1)]
+            young.update(np.unique(rows["slot"][rows["to"] > ring_from_ns]).tolist())
+    return len(young)
 
 
 def below_minimum(tables: Tables, recording: int, minimum_slots: int) -> bool:

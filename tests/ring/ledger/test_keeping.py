@@ -269,6 +269,19 @@ def test_a_quota_frees_the_oldest_and_a_minimum_keeps_the_last() -> None:
     assert world.ledger.may_recycle(refs[3]) is False
 
 
+def test_bytes_and_times_are_rules_too() -> None:
+    world, refs, _ = filled(6)  # a minute each
+    world.ledger.keeper.set_rule(identity(1), Rule(quota_bytes=4 * world.store.now_room.slot_bytes, minimum_ns=150 * S))
+    world.commit()
+    world.ledger.keeper.sweep()
+    assert world.store.freed == [refs[0], refs[1]]
+    assert world.ledger.may_recycle(refs[2]) is True
+    world.ledger.slot_vanishes(refs[2])
+    assert world.ledger.may_recycle(refs[3]) is False, "the newest 150 s lie in three slots"
+    assert Rule(quota_bytes=1).quota(8 << 20) == 1
+    assert Rule().quota(8 << 20) is None
+
+
 def test_side_blocks_carry_locks_deletions_and_runs_into_a_ring_that_lost_everything() -> None:
     world, refs, run = filled(3)
     world.ledger.keeper.lock(identity(1), ZERO + 70 * S, ZERO + 80 * S, "anna", "case 7")
