@@ -61,6 +61,10 @@ class Cameras:
     def rows(self) -> list[system.Camera]:
         return [self.row(seen) for seen in self.seen()]
 
+    def required_ms(self) -> int | None:
+        """How far back the disk has to reach: the longest minimum that a recording asks for; None where none does."""
+        return max((r.configuration.minimum_retention_ms for r in self._recordings.values()), default=0) or None
+
     def seen(self) -> list[Seen]:
         streams = self._ingest.statuses()
         feeds: dict[str, list[JobRuntime]] = {}

@@ -13,6 +13,7 @@ from recorderd.control.dispatch import Dispatch
 from recorderd.control.explain import Chain
 from recorderd.control.peer import Peer
 from recorderd.model.causes import GapCause
+from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import Clock
 from recorderd.power.board_health import BoardHealth
 from recorderd.power.service import PowerService
@@ -38,7 +39,7 @@ class LoopHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemFace:
-    """Reads every part as it stands; holds nothing itself. `zone` is the recorder's."""
+    """Reads every part as it stands; holds nothing itself. `zone` is the recorder's now: it may be set while it runs."""
 
     settings: Settings
     cameras: Cameras
@@ -48,8 +49,9 @@ class SystemFace:
     power: PowerService | None
     board: BoardHealth
     clock: Clock
-    zone: zoneinfo.ZoneInfo
+    zone: Callable[[], zoneinfo.ZoneInfo]
     started_ns: int
+    media_ram: MediaRam
     loop_health: Callable[[], LoopHealth]
 
     def bind(self, table: Dispatch) -> None:
@@ -127,19 +129,27 @@ class SystemFace:
             oldest=to_rfc3339(oldest_ns) if oldest_ns is not None else None,
             reach_ms=max(0, now_ns - oldest_ns) // _NS_PER_MS if oldest_ns is not None else None,
             forecast_ms=round(ring.reach_forecast_s * 1000) if ring.reach_forecast_s is not None else None,
-            required_ms=None,
+            required_ms=self.cameras.required_ms(),
             commit_age_ms=round(ring.last_commit_age_s * 1000) if ring.last_commit_age_s is not None else None,
-            commit_p99_ms=None,
-            bytes_per_day=None,
+            slowest_commit_ms=ring.statistics.slowest_commit_ns / _NS_PER_MS if ring.statistics.commits else None,
+            bytes_per_day=self._bytes_per_day(ring),
         )
+
+    def _bytes_per_day(self, ring: RingStatus) -> int | None:
+        """What is written a day at the rate since start; None in the first minute."""
+        up_ns = self.clock.boottime_ns() - self.started_ns
+        if up_ns < 60_000_000_000:
+            return None
+        return ring.statistics.written_bytes * 86_400_000_000_000 // up_ns
 
     def _clock(self) -> system.Clock:
         now_ns = self.clock.realtime_ns()
-        offset = datetime.datetime.fromtimestamp(now_ns // 1_000_000_000, self.zone).utcoffset()
+        zone = self.zone()
+        offset = datetime.datetime.fromtimestamp(now_ns // 1_000_000_000, zone).utcoffset()
         words: dict[int, system.TrustWord] = {0: "none", 1: "rtc", 2: "operator", 3: "ntp"}
         return system.Clock(
             now=to_rfc3339(now_ns),
-            zone=self.zone.key,
+            zone=zone.key,
             utc_offset_s=int(offset.total_seconds()) if offset is not None else 0,
             trust=words[self.clock.trust()],
         )
@@ -163,7 +173,7 @@ class SystemFace:
         health = self.loop_health()
         return system.Process(
             uptime_ms=(self.clock.boottime_ns() - self.started_ns) // _NS_PER_MS,
-            media_ram_bytes=ring.queued_bytes,
+            media_ram_bytes=ring.queued_bytes + self.media_ram.reserved_bytes,
             media_ram_limit_bytes=limit,
             stall_s=limit * 8 / rate_bps if rate_bps else None,
             late_p99_ms=health.late_p99_ms,

@@ -11,7 +11,9 @@ from recorderd.ctl.session import Failure, Session
 from recorderd.protocol import events
 from recorderd.protocol.printable import printable
 
+RECENT = 20
 EXAMPLES = """examples:
+  recorderctl events --follow
   recorderctl events watch --topic 'tns1:RecordingConfig//.'
   recorderctl events search --topic tns1:RecordingHistory//. --from 2026-05-04T12:00:00Z --newest
   recorderctl events emit tns1:Device/Trigger/DigitalInput --source InputToken=door --data LogicalState=true --property"""
@@ -19,7 +21,9 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    parser.add_argument("--follow", action="store_true", help="without an ACTION: go on with events as they come")
+    parser.set_defaults(run=run_recent)
+    actions = parser.add_subparsers(metavar="ACTION")
     watch = actions.add_parser("watch", help="events as they come; ends with Ctrl-C")
     _filter(watch)
     watch.add_argument("--count", type=int, default=0, help="end after so many")
@@ -57,6 +61,20 @@ def _print(session: Session, event: events.EventInfo) -> None:
     text = msgspec.json.encode(event).decode() if session.json else line(event)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def run_recent(arguments: argparse.Namespace, session: Session) -> int:
+    """The newest events, oldest of them first; with --follow what comes then, without those that only say what holds already."""
+    reply = session.call(events.SEARCH, events.SearchCall(newest_first=True))
+    newest = reply.events[:RECENT]
+    for event in reversed(newest):
+        _print(session, event)
+    if arguments.follow:
+        seen = newest[0].number if newest else 0
+        for watched in session.client.stream(events.WATCH, events.WatchCall()):
+            if watched.event.number > seen:
+                _print(session, watched.event)
+    return 0
 
 
 def run_watch(arguments: argparse.Namespace, session: Session) -> int:

@@ -185,7 +185,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         power=power,
         board=power_parts.health,
         clock=clock,
-        zone=surroundings.zone,
+        zone=lambda: zone_named(network.keeper.zone) or surroundings.zone,
+        media_ram=media_ram,
         started_ns=clock.boottime_ns(),
         loop_health=probe.health,
     )
@@ -237,15 +238,20 @@ def boot_id() -> uuid.UUID:
     return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
 
 
+def zone_named(name: str) -> zoneinfo.ZoneInfo | None:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        return None
+
+
 def local_zone(settings: Settings) -> zoneinfo.ZoneInfo:
     """The recorder's zone: as set, else the system's, else UTC. Raises `SettingsError` for a zone that is not known."""
     if settings.time.zone is not None:
-        try:
-            return zoneinfo.ZoneInfo(settings.time.zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-            raise SettingsError(f"time.zone = {settings.time.zone!r}: not a known time zone") from error
-    name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
-    try:
-        return zoneinfo.ZoneInfo(name or "UTC")
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        return zoneinfo.ZoneInfo("UTC")
+        zone = zone_named(settings.time.zone)
+        if zone is None:
+            raise SettingsError(f"time.zone = {settings.time.zone!r}: not a known time zone")
+        return zone
+    return zone_named(os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2] or "UTC") or zoneinfo.ZoneInfo(
+        "UTC"
+    )

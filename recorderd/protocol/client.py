@@ -67,10 +67,10 @@ class Client:
         return self._decode(method, self._reply())
 
     def stream(self, method: Method[P, R], parameters: P) -> Iterator[R]:
-        """Every reply to a call with `more`, as it comes."""
+        """Every reply to a call with `more`, as it comes, however long that takes."""
         self._send(encode_call(method.full_name, parameters, more=True))
         while True:
-            reply = self._reply()
+            reply = self._reply(patient=True)
             yield self._decode(method, reply)
             if not reply.continues:
                 return
@@ -90,9 +90,9 @@ class Client:
         except OSError as error:
             raise ConnectionLost(f"the recorder closed the connection: {error.strerror}") from error
 
-    def _reply(self) -> Reply:
+    def _reply(self, *, patient: bool = False) -> Reply:
         while not self._messages:
-            data = _read(self._read_fd)
+            data = _read(self._read_fd, patient=patient)
             try:
                 self._messages.extend(self._framer.feed(data))
             except MessageTooLong as error:
@@ -136,13 +136,17 @@ class Download:
             raise ConnectionLost(f"the recorder's data is malformed: {error}") from error
 
 
-def _read(fd: int) -> bytes:
-    try:
-        data = os.read(fd, 1 << 18)
-    except BlockingIOError as error:
-        raise ConnectionLost("the recorder does not answer") from error
-    except OSError as error:
-        raise ConnectionLost(f"connection lost: {error.strerror}") from error
-    if not data:
-        raise ConnectionLost("the recorder closed the connection")
-    return data
+def _read(fd: int, *, patient: bool = False) -> bytes:
+    """The next bytes. `patient` waits beyond the socket's time-out. Raises `ConnectionLost`."""
+    while True:
+        try:
+            data = os.read(fd, 1 << 18)
+        except BlockingIOError as error:
+            if patient:
+                continue
+            raise ConnectionLost("the recorder does not answer") from error
+        except OSError as error:
+            raise ConnectionLost(f"connection lost: {error.strerror}") from error
+        if not data:
+            raise ConnectionLost("the recorder closed the connection")
+        return data

@@ -63,7 +63,7 @@ class Disk(Message, frozen=True):
     forecast_ms: int | None
     required_ms: int | None
     commit_age_ms: int | None
-    commit_p99_ms: float | None
+    slowest_commit_ms: float | None
     bytes_per_day: int | None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -32,6 +33,7 @@ class Text(Message, frozen=True):
 
 
 ECHO = TEST.method("Echo", Text, Text, access=Access.VIEW)
+SLOW = TEST.method("Slow", Text, Text, access=Access.VIEW, kind=Kind.STREAM)
 COUNT = TEST.method("Count", Text, Text, access=Access.VIEW, kind=Kind.STREAM)
 RAW = TEST.method("Raw", Text, Text, kind=Kind.UPGRADE)
 BUG = TEST.method("Bug", Nothing, Nothing)
@@ -60,12 +62,18 @@ class _Face:
     def bind(self, table: Dispatch) -> None:
         table.reply(ECHO, self.echo)
         table.stream(COUNT, self.count)
+        table.stream(SLOW, self.slow)
         table.upgrade(RAW, self.raw)
         table.reply(BUG, self.bug)
         table.reply(MISSING, self.missing)
 
     async def echo(self, call: Text, _peer: Peer) -> Text:
         return Text(text=call.text * call.times)
+
+    async def slow(self, call: Text, _peer: Peer) -> AsyncIterator[Text | Last[Text]]:
+        yield call
+        await asyncio.sleep(0.3)
+        yield Last(call)
 
     async def count(self, call: Text, _peer: Peer) -> AsyncIterator[Text | Last[Text]]:
         for i in range(call.times - 1):
@@ -105,6 +113,12 @@ def test_calls_streams_raw_bytes_and_errors(serve: Callable[..., object], face: 
         assert sum(len(piece) for piece in download) == 2_700_000
         assert download.trailer == Trailer(complete=True, bytes=2_700_000)
     _until(lambda: face.bodies[0].closed)
+
+
+def test_a_stream_may_be_silent_for_longer_than_a_call_may_take(serve: Callable[..., object], face: _Face) -> None:
+    path = str(serve(face.bind).path)  # type: ignore[attr-defined]
+    with Client.connect(path, timeout_s=0.05) as client:
+        assert len(list(client.stream(SLOW, Text(text="x")))) == 2
 
 
 @pytest.mark.parametrize(

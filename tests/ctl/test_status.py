@@ -65,7 +65,7 @@ def _status(
             forecast_ms=31 * 86_400_000,
             required_ms=30 * 86_400_000,
             commit_age_ms=400,
-            commit_p99_ms=30.0,
+            slowest_commit_ms=30.0,
             bytes_per_day=1 << 36,
         ),
         clock=system.Clock(now="2026-11-22T14:30:00.000000Z", zone="Europe/Berlin", utc_offset_s=3600, trust="ntp"),
