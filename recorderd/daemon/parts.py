@@ -105,6 +105,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     event_log = EventLog(folder=Path(settings.disk.path), history=history, clock=clock)
     event_log.load()
     broker = Broker(clock=clock, history=history)
+    media_ram = MediaRam(settings.media_ram_bytes())
+    ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
     board_ports = surroundings.board.port if surroundings.board is not None else ()
     network = network_parts(
         settings=settings.network,
@@ -114,11 +116,10 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         labels={port.netdev: port.label for port in board_ports if port.netdev},
         events=broker,
         clock=clock,
+        observer=ingest,
     )
     clock.trusted_by(network.keeper.trust)
     camera_events = CameraEvents(broker=broker, clock=clock)
-    media_ram = MediaRam(settings.media_ram_bytes())
-    ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
     recordings = RecordingService(
         state=state,
         store=ring,

@@ -1,4 +1,5 @@
-"""The ingest service: all receivers' streams (`ports.StreamSource`), and what they tell of the cameras (`ports.HealthSource`)."""
+"""The ingest service: all receivers' streams (`ports.StreamSource`), what they tell of the cameras
+(`ports.HealthSource`), and what the network tells them (`ports.LinkObserver`)."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from recorderd.model.causes import GapCause
 from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import CameraHealth, Clock, PreBufferView, StreamRequest, StreamSink
 from recorderd.rtsp.url import RtspUrl
+
+LINK_GRACE_S = 2.0
 
 
 class Ingest:
@@ -47,6 +50,7 @@ class Ingest:
         self.sweep = Sweep(clock=clock, period_s=sweep_s)
         self._streams: dict[uuid.UUID, Stream] = {}
         self._serials: dict[uuid.UUID, int] = {}
+        self._links_away: dict[str, asyncio.TimerHandle] = {}
         self._group: asyncio.TaskGroup | None = None
         self._ending: dict[uuid.UUID, asyncio.Event] = {}
 
@@ -161,6 +165,28 @@ class Ingest:
         for stream in self._streams.values():
             if (stream.request.device or stream.request.receiver) == device:
                 stream.rescue_began(detail)
+
+    # --- ports.LinkObserver ------------------------------------------------------------------------------
+
+    def link_lost(self, address: str, detail: str) -> None:
+        """A connection outlives a link that flaps; one that stays away for `LINK_GRACE_S` ends the sessions behind it."""
+        self.link_back(address)
+        loop = asyncio.get_running_loop()
+        self._links_away[address] = loop.call_later(LINK_GRACE_S, self._link_is_down, address, detail)
+
+    def link_back(self, address: str) -> None:
+        away = self._links_away.pop(address, None)
+        if away is not None:
+            away.cancel()
+        for stream in self._at(address):
+            stream.link_back()
+
+    def _link_is_down(self, address: str, detail: str) -> None:
+        for stream in self._at(address):
+            stream.power_lost(GapCause.LINK_DOWN, detail)
+
+    def _at(self, address: str) -> list[Stream]:
+        return [s for s in self._streams.values() if address in (s.host, s.current_status().peer)]
 
     # --- for status --------------------------------------------------------------------------------------
 

@@ -148,6 +148,11 @@ class Stream:
         if self._session is not None:
             self._session.abandon(self._clock.boottime_ns(), cause, detail)
 
+    def link_back(self) -> None:
+        """What follows has causes of its own again."""
+        if self._powerless is not None and self._powerless[0] is GapCause.LINK_DOWN:
+            self._powerless = None
+
     async def run(self) -> None:
         while not self._stopping.is_set():
             began_ns = self._clock.boottime_ns()

@@ -416,3 +416,23 @@ def test_memory_is_flat():
     day(0.1, 2, 3)
     short, long = blocks_after(0.2, 2), blocks_after(1.5, 2)
     assert long - short < 2000
+
+
+def test_a_link_that_stays_away_is_the_cause_and_one_that_flaps_costs_nothing() -> None:
+    async def scenario(world: World) -> None:
+        await world.clock.sleep(5)
+        world.ingest.link_lost("192.0.2.1", "port 3 has no carrier")
+        await world.clock.sleep(1)
+        world.ingest.link_back("192.0.2.1")
+        await world.clock.sleep(5)
+        assert world.status().state is StreamState.STREAMING
+        assert world.status().sessions == 1
+        world.ingest.link_lost("192.0.2.1", "port 3 has no carrier")
+        world.ingest.link_lost("192.0.2.99", "another camera's port")
+        await world.clock.sleep(2.5)
+        assert [GapCause.LINK_DOWN in entry for entry in world.sink.said("closed")] == [True]
+        world.ingest.link_back("192.0.2.1")
+        await world.clock.sleep(30)
+        assert world.status().state is StreamState.STREAMING
+
+    simulate(scenario)
