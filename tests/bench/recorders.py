@@ -37,9 +37,13 @@ def gstreamer(url: str, folder: Path) -> list[str]:
     return [*command, "source.", "!", "rtpmp4gdepay", "!", "aacparse", "!", "queue", "!", "sink.audio_0"]
 
 
+class EndedByItself(Exception):
+    """A peer that was to run until it is ended did not; says which, and its first words."""
+
+
 @contextmanager
 def running(commands: list[list[str]]) -> Iterator[list[int]]:
-    """Runs all of them until the end of the context; their process ids. Fails when one has ended by itself."""
+    """Runs all of them until the end of the context; their process ids. Raises `EndedByItself`."""
     processes = [
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for command in commands
@@ -48,8 +52,8 @@ def running(commands: list[list[str]]) -> Iterator[list[int]]:
         yield [process.pid for process in processes]
         for process in processes:
             if process.poll() is not None:
-                said = process.stderr.read().decode(errors="replace") if process.stderr else ""
-                raise RuntimeError(f"{process.args[0]} ended by itself: {said}")  # type: ignore[index]
+                said = process.stderr.read().decode(errors="replace").split("\n") if process.stderr else [""]
+                raise EndedByItself(f"{process.args[0]} ended by itself: {said[0]}")  # type: ignore[index]
     finally:
         for process in processes:
             process.terminate()
