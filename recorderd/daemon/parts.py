@@ -155,6 +155,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         writers=_PLANNED_WRITERS,
         profile=PROFILES.get(settings.disk.medium.value),
     )
+    if power is not None:
+        network.service.on_power_request.append(power.set_lldp)
     probe = LoopProbe(clock=clock)
     cameras = Cameras(
         objects=recordings.objects,

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 ETHERTYPE = 0x88CC
 FRAME_MAX_BYTES = 1500
 TEXT_MAX = 128
+DOT3_POWER = b"\x00\x12\x0f\x02"  # IEEE 802.3 OUI, subtype Power via MDI (802.3 79.3.2)
+MED_POWER = b"\x00\x12\xbb\x04"  # TIA OUI, subtype Extended Power via MDI (ANSI/TIA-1057)
+MAX_REQUEST_MW = 99_900  # what a class 8 PD can name
 MAC_SUBTYPES = {("chassis", 4), ("port", 3)}
 
 
@@ -26,6 +29,7 @@ class Announcement:
     description: str = ""
     port_description: str = ""
     address: str = ""  # management address, IPv4 or IPv6
+    requested_mw: int = 0  # power that a PD asks for at its input, 802.3 Power via MDI or LLDP-MED; 0: it asks for none
 
 
 def parse(frame: bytes) -> Announcement:
@@ -37,6 +41,7 @@ def parse(frame: bytes) -> Announcement:
     identities: dict[str, str] = {}
     ttl = -1
     address = ""
+    dot3_mw = med_mw = 0
     offset = 0
     while True:
         if offset + 2 > len(frame):
@@ -65,6 +70,10 @@ def parse(frame: bytes) -> Announcement:
             texts.setdefault(kind, _text(value))
         elif kind == 8 and not address:
             address = _management(value)
+        elif kind == 127 and value[:4] == DOT3_POWER:
+            dot3_mw = _dot3_power(value[4:]) or dot3_mw
+        elif kind == 127 and value[:4] == MED_POWER:
+            med_mw = _med_power(value[4:]) or med_mw
     return Announcement(
         chassis=identities["chassis"],
         port=identities["port"],
@@ -73,6 +82,7 @@ def parse(frame: bytes) -> Announcement:
         description=texts.get(6, ""),
         port_description=texts.get(4, ""),
         address=address,
+        requested_mw=dot3_mw or med_mw,
     )
 
 
@@ -91,6 +101,20 @@ def _management(value: bytes) -> str:
     if (family, len(body)) in {(1, 4), (2, 16)}:
         return str(ipaddress.ip_address(body))
     return ""
+
+
+def _dot3_power(body: bytes) -> int:
+    """MDI support, pair, class, type/source/priority, requested and allocated power in 0.1 W. Only a PD's request counts."""
+    if len(body) < 8 or not body[3] & 0x40:
+        return 0
+    return min(int.from_bytes(body[4:6], "big") * 100, MAX_REQUEST_MW)
+
+
+def _med_power(body: bytes) -> int:
+    """Type, source and priority in one byte, power in 0.1 W. Type 1 is a PD."""
+    if len(body) < 3 or body[0] >> 6 != 1:
+        return 0
+    return min(int.from_bytes(body[1:3], "big") * 100, MAX_REQUEST_MW)
 
 
 def _text(value: bytes) -> str:

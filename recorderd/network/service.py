@@ -97,6 +97,7 @@ class NetworkService:
         self._resync = True
         self._lease_timers: list[asyncio.TimerHandle] = []
         self._watch: Watch | None = None
+        self.on_power_request: list[Callable[[str, int | None], None]] = []  # port label, what its PD asks for in mW
         self.on_lease: list[
             Callable[[dict[str, str]], None]
         ] = []  # told the uplink's lease when it changes (the time owner)
@@ -260,6 +261,11 @@ class NetworkService:
     def _announcement(self, index: int, said: lldp.Announcement) -> None:
         name = next((link.name for link in self._observed.links if link.index == index), "")
         self._places.heard(name, said)
+        label = self._board_labels.get(name)
+        if label is not None:
+            power_mw = said.requested_mw if said.ttl_s else 0
+            for listener in self.on_power_request:
+                listener(label, power_mw or None)
 
     def _lost(self) -> None:
         self._resync = True

@@ -63,6 +63,14 @@ def allocation_mw(
     return min(limit_mw, wanted)
 
 
+def pse_end_mw(pd_mw: int) -> int:
+    """What a PSE must set aside for a PD that asks for `pd_mw` at its own end: the longest cable's loss on top.
+
+    From the pairs in IEEE 802.3 table 145-11 (13 and 15.4, 25.5 and 30, 51 and 60, 71.3 and 90 W), rounded up.
+    """
+    return -(-pd_mw * (119 if pd_mw <= 51_000 else 127) // 100)
+
+
 def smallest_shed(victims: Sequence[Demand], needed_mw: int) -> tuple[str, ...] | None:
     """The labels whose release gives `needed_mw`: no port of a higher priority than necessary, then as few ports as possible, then as
     little power as possible, then the highest positions. None when all together do not suffice."""

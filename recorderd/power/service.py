@@ -24,7 +24,7 @@ from hw.poe.vocabulary import PortState, Priority
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, EventSink
 from recorderd.power import supply
-from recorderd.power.budget import Basis
+from recorderd.power.budget import Basis, pse_end_mw
 from recorderd.power.decisions import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput
 from recorderd.power.memory import Keeper, NotStored, PortWish
 from recorderd.power.policy import step
@@ -317,11 +317,11 @@ class PowerService:
         self._port_lost = hear
 
     def set_lldp(self, label: str, power_mw: int | None) -> None:
-        """What the device asked for over LLDP, at the PSE's end."""
+        """What the device asked for over LLDP, at its own end; None when it asks no more."""
         if power_mw is None:
             self._lldp_mw.pop(label, None)
         else:
-            self._lldp_mw[label] = power_mw
+            self._lldp_mw[label] = pse_end_mw(power_mw)
         self._poke.set()
 
     # --- what it knows

@@ -116,6 +116,25 @@ LLDP = (
 )
 
 
+def test_power_that_a_camera_asks_for() -> None:
+    head = (
+        tlv(1, b"\x04" + bytes.fromhex("accc8e000001"))
+        + tlv(2, b"\x03" + bytes.fromhex("accc8e000001"))
+        + tlv(3, b"\x00\x78")
+    )
+    dot3 = tlv(
+        127, b"\x00\x12\x0f\x02" + bytes((0x0F, 1, 5, 0x53)) + (255).to_bytes(2, "big") + (255).to_bytes(2, "big")
+    )
+    pse = tlv(
+        127, b"\x00\x12\x0f\x02" + bytes((0x0F, 1, 5, 0x13)) + (300).to_bytes(2, "big") + (300).to_bytes(2, "big")
+    )
+    med = tlv(127, b"\x00\x12\xbb\x04" + bytes((0x43,)) + (120).to_bytes(2, "big"))
+    assert lldp.parse(head + dot3 + med + tlv(0, b"")).requested_mw == 25_500  # 802.3 wins over LLDP-MED
+    assert lldp.parse(head + med + tlv(0, b"")).requested_mw == 12_000
+    assert lldp.parse(head + pse + tlv(0, b"")).requested_mw == 0  # a switch offers, it does not ask
+    assert lldp.parse(head + tlv(127, b"\x00\x12\x0f\x02\x0f") + tlv(0, b"")).requested_mw == 0
+
+
 def test_lldp_of_a_camera() -> None:
     said = lldp.parse(LLDP + b"\0" * 20)
     assert said == lldp.Announcement(

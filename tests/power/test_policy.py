@@ -10,7 +10,7 @@ import pytest
 
 from hw.poe.controller import Grants, PortReading
 from hw.poe.vocabulary import CLASS_PSE_MW, Fault, PortState, Priority
-from recorderd.power.budget import Basis
+from recorderd.power.budget import Basis, pse_end_mw
 from recorderd.power.decisions import Action, Do, Memory, Phase, PortInput, Step, SupplyInput
 from recorderd.power.policy import step
 
@@ -246,3 +246,8 @@ def test_what_is_not_wanted_is_switched_off_and_said_once() -> None:
     ports.reading(0, admin=True, state=PortState.SEARCHING)
     ports.step()
     assert ports.actions[-1].do is Do.DISABLE, "somebody else switched it on: off again"
+
+
+@pytest.mark.parametrize(("pd_mw", "pse_mw"), [(13_000, 15_400), (25_500, 30_000), (51_000, 60_000), (71_300, 90_000)])
+def test_the_cable_s_share_is_set_aside_too(pd_mw: int, pse_mw: int) -> None:
+    assert pse_mw <= pse_end_mw(pd_mw) <= pse_mw * 1.02
