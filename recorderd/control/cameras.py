@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import cast
 
@@ -48,6 +49,7 @@ class Cameras:
     def __init__(
         self, *, objects: Objects, engine: Engine, ingest: Ingest, queries: Queries, clock: Clock, tick_ns: int
     ) -> None:
+        self._short: dict[uuid.UUID, str] = {}  # receiver -> why its pre-buffer does not hold what was asked for
         self._receivers = cast("dict[str, Receiver]", objects.tables["receiver"])
         self._devices = cast("dict[str, Device]", objects.tables["device"])
         self._recordings = cast("dict[str, Recording]", objects.tables["recording"])
@@ -57,6 +59,17 @@ class Cameras:
         self._queries = queries
         self._clock = clock
         self._tick_ns = tick_ns
+
+    def note_prebuffer(self, receiver: uuid.UUID, detail: str) -> None:
+        """State `prebuffer-short`, or with an empty detail its end."""
+        if detail:
+            self._short[receiver] = detail
+        else:
+            self._short.pop(receiver, None)
+
+    def short_prebuffers(self) -> list[tuple[str, str]]:
+        """(camera, why its pre-buffer is short)."""
+        return [(seen.name, self._short[seen.receiver.id]) for seen in self.seen() if seen.receiver.id in self._short]
 
     def rows(self) -> list[system.Camera]:
         return [self.row(seen) for seen in self.seen()]

@@ -52,6 +52,7 @@ class SystemFace:
     zone: Callable[[], zoneinfo.ZoneInfo]
     started_ns: int
     media_ram: MediaRam
+    bytes_per_day: Callable[[], int | None]
     loop_health: Callable[[], LoopHealth]
 
     def bind(self, table: Dispatch) -> None:
@@ -97,6 +98,9 @@ class SystemFace:
             if camera.state == "failing":
                 text = f"not recorded: {camera.detail or camera.cause or 'no picture reaches the disk'}"
                 found.append(_problem("error", camera.name, text, camera.since))
+        found.extend(
+            _problem("warning", name, f"prebuffer-short: {detail}") for name, detail in self.cameras.short_prebuffers()
+        )
         found.extend(_problem("warning", "disk", fault) for fault in ring.faults)
         if self.settings.disk.durability is Durability.NONE:
             found.append(_problem("warning", "disk", "durability = none: a power cut loses what was recorded last"))
@@ -125,22 +129,14 @@ class SystemFace:
             slots=ring.total_bytes // slot_bytes if slot_bytes else 0,
             free_slots=ring.free_bytes // slot_bytes if slot_bytes else 0,
             locked_bytes=len(self.ledger.keeper.locked_slots()) * slot_bytes,
-            kept_bytes=ring.total_bytes - ring.free_bytes,
             oldest=to_rfc3339(oldest_ns) if oldest_ns is not None else None,
             reach_ms=max(0, now_ns - oldest_ns) // _NS_PER_MS if oldest_ns is not None else None,
             forecast_ms=round(ring.reach_forecast_s * 1000) if ring.reach_forecast_s is not None else None,
             required_ms=self.cameras.required_ms(),
             commit_age_ms=round(ring.last_commit_age_s * 1000) if ring.last_commit_age_s is not None else None,
             slowest_commit_ms=ring.statistics.slowest_commit_ns / _NS_PER_MS if ring.statistics.commits else None,
-            bytes_per_day=self._bytes_per_day(ring),
+            bytes_per_day=self.bytes_per_day(),
         )
-
-    def _bytes_per_day(self, ring: RingStatus) -> int | None:
-        """What is written a day at the rate since start; None in the first minute."""
-        up_ns = self.clock.boottime_ns() - self.started_ns
-        if up_ns < 60_000_000_000:
-            return None
-        return ring.statistics.written_bytes * 86_400_000_000_000 // up_ns
 
     def _clock(self) -> system.Clock:
         now_ns = self.clock.realtime_ns()

@@ -106,7 +106,12 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     event_log.load()
     broker = Broker(clock=clock, history=history)
     media_ram = MediaRam(settings.media_ram_bytes())
-    ingest = Ingest(clock=clock, media_ram=media_ram, sweep_s=settings.ingest.sweep_ms / 1000)
+    ingest = Ingest(
+        clock=clock,
+        media_ram=media_ram,
+        sweep_s=settings.ingest.sweep_ms / 1000,
+        on_prebuffer=lambda receiver, detail: cameras.note_prebuffer(receiver, detail),  # noqa: PLW0108  # built below
+    )
     board_ports = surroundings.board.port if surroundings.board is not None else ()
     network = network_parts(
         settings=settings.network,
@@ -190,6 +195,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         clock=clock,
         zone=lambda: zone_named(network.keeper.zone) or surroundings.zone,
         media_ram=media_ram,
+        bytes_per_day=storage.bytes_per_day,
         started_ns=clock.boottime_ns(),
         loop_health=probe.health,
     )

@@ -57,7 +57,6 @@ class Disk(Message, frozen=True):
     slots: int
     free_slots: int
     locked_bytes: int
-    kept_bytes: int
     oldest: str | None
     reach_ms: int | None
     forecast_ms: int | None

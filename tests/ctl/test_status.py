@@ -59,7 +59,6 @@ def _status(
             slots=30_000,
             free_slots=0,
             locked_bytes=5 << 30,
-            kept_bytes=6 << 30,
             oldest=None,
             reach_ms=20 * 86_400_000,
             forecast_ms=31 * 86_400_000,
