@@ -199,6 +199,8 @@ def _trouble(ring: RingStatus) -> str:
     """Why the ring takes nothing; empty when it does."""
     if ring.state is RingState.HEALTHY:
         return ""
+    if ring.cause is GapCause.DISK_MISSING:
+        return f"no ring there ({ring.detail}); recorderctl disks format makes one"
     return ring.detail or ("the ring is being opened" if ring.state is RingState.CLOSED else ring.state.value)
 
 

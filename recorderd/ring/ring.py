@@ -48,6 +48,13 @@ _MOUNT_ERRORS: Final = (
 _STUCK_S: Final = 60.0
 
 
+def _in_words(error: Exception) -> str:
+    """One line for the operator."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
 def slot_head(spec: WriterSpec) -> tuple[bytes, bytes]:
     return FTYP, moov(spec)
 
@@ -302,7 +309,7 @@ class Ring:
                     device.release()
             calls.close()
             missing = isinstance(error, (FileNotFoundError, NotARing))
-            self._degrade(GapCause.DISK_MISSING if missing else GapCause.DISK_ERROR, str(error) or type(error).__name__)
+            self._degrade(GapCause.DISK_MISSING if missing else GapCause.DISK_ERROR, _in_words(error))
             return False
         finally:
             guard.cancel()

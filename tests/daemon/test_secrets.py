@@ -19,7 +19,7 @@ ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202edoor\nforged line"
 
 
 @contextmanager
-def _camera(*words: str) -> Iterator[tuple[str, int]]:
+def simulated_camera(*words: str) -> Iterator[tuple[str, int]]:
     """A simulated camera in a process of its own: its URL and its process id."""
     command = [sys.executable, "-m", "hw.sim.camera", "--h264-aac", "--size", "320x240", *words]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
@@ -32,7 +32,10 @@ def _camera(*words: str) -> Iterator[tuple[str, int]]:
 
 
 def test_planted_passwords_are_found_nowhere(tmp_path: Path) -> None:
-    with _camera("--user", "root", "--password", SECRET) as (url, camera_pid), Recorder(tmp_path, slots=4) as recorder:
+    with (
+        simulated_camera("--user", "root", "--password", SECRET) as (url, camera_pid),
+        Recorder(tmp_path, slots=4) as recorder,
+    ):
         host = url.removeprefix("rtsp://").removeprefix("root@")
         said = [
             recorder.ctl(
