@@ -133,8 +133,9 @@ class Watch:
         try:
             self._lldp_socket = self._packet(lldp.ETHERTYPE, self._lldp)
             self._packet(arp.ETHERTYPE, self._arp)
-        except PermissionError:
-            refused.append("ARP and LLDP (CAP_NET_RAW is missing)")
+        except OSError as error:  # EPERM without CAP_NET_RAW, EAFNOSUPPORT where the unit restricts address families
+            why = "CAP_NET_RAW is missing" if isinstance(error, PermissionError) else error.strerror
+            refused.append(f"ARP and LLDP ({why})")
         self.unheard = f"not heard: {', '.join(refused)}" if refused else ""
         if refused:
             log.info("network: %s", self.unheard)

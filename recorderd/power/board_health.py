@@ -10,7 +10,7 @@ from hw.boards.board import Board
 from hw.boards.check import check_board
 from hw.boards.findings import Finding, error
 from hw.boards.health import BoardReading, Level, Symptom, line, look, symptoms
-from hw.poe.bus_thread import BusThread
+from hw.poe.bus_thread import BusRunner, BusThread
 from hw.poe.errors import BusHung
 from recorderd.model.ports import Clock, Event, EventSink
 from recorderd.power.service import PowerService
@@ -33,6 +33,7 @@ class BoardHealth:
         events: EventSink,
         power: PowerService | None,
         look: Callable[[], BoardReading] | None = None,
+        runner: BusRunner | None = None,
         root: Path = Path("/"),
     ) -> None:
         self._board = board
@@ -41,7 +42,7 @@ class BoardHealth:
         self._power = power
         self._root = root
         self._look = look
-        self._runner = BusThread("board sensors")
+        self._runner = runner or BusThread("board sensors")
         self._reading = BoardReading()
         self._symptoms: tuple[Symptom, ...] = ()
 

@@ -6,6 +6,7 @@ import msgspec
 
 from hw.boards.health import BoardReading
 from hw.boards.loader import load
+from hw.poe.bus_thread import InlineBus
 from recorderd.power.board_health import BoardHealth
 from tests.power.simulated_power import rig, running
 from tests.simulated_time import FakeClock, run_simulated
@@ -60,7 +61,10 @@ def test_pse_voltage_is_a_symptom() -> None:
 def test_check_knows_what_the_service_knows() -> None:
     async def main(clock: FakeClock) -> None:
         made = rig(clock, "sim-8port")
-        health = BoardHealth(board=load("sim-8port"), clock=clock, events=made.heard, power=made.service)
+        sensors = InlineBus("sensors")  # simulated time does not wait for threads
+        health = BoardHealth(
+            board=load("sim-8port"), clock=clock, events=made.heard, power=made.service, runner=sensors
+        )
         async with running(made):
             await made.until(lambda: len(made.delivering()) == 8)
             made.simulation.adapter.registers.pop(0x21)
