@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recorderd import __version__
-from recorderd.control.cameras import Cameras
+from recorderd.control.cameras import Cameras, Condition
 from recorderd.control.dispatch import Dispatch
 from recorderd.control.explain import Chain
 from recorderd.control.peer import Peer
@@ -88,7 +88,7 @@ class SystemFace:
 
     def verdict(self) -> str:
         """The one line that systemd shows."""
-        return verdict(self.cameras.rows(), self.ring.status())
+        return verdict(self.cameras.conditions(), self.ring.status())
 
     def _problems(self, cameras: list[system.Camera], ring: RingStatus) -> list[system.Problem]:
         found = []
@@ -177,7 +177,7 @@ class SystemFace:
         )
 
 
-def verdict(cameras: list[system.Camera], ring: RingStatus) -> str:
+def verdict(cameras: Sequence[system.Camera | Condition], ring: RingStatus) -> str:
     """What systemd's status line and the first line of `status` say."""
     due = [camera for camera in cameras if camera.due]
     good = sum(camera.state == "recording" for camera in due)
