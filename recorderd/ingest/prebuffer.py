@@ -36,9 +36,12 @@ class Gop:
     def to_ns(self) -> int:
         return self.units[-1].arrival_ns
 
-    def add(self, unit: AccessUnit) -> None:
+    def add(self, unit: AccessUnit) -> int:
+        """Returns the bytes it takes."""
+        size = len(unit.data) + UNIT_OVERHEAD_BYTES
         self.units.append(unit)
-        self.size_bytes += len(unit.data) + UNIT_OVERHEAD_BYTES
+        self.size_bytes += size
+        return size
 
 
 def estimate_bytes(request: StreamRequest) -> int:
@@ -93,11 +96,8 @@ class PreBuffer:
                     self._closed.append(self._open)
                 self._open = Gop()
                 self._trim()
-            if self._open is None or self._skipping:
-                continue
-            before = self._open.size_bytes
-            self._open.add(unit)
-            self._size += self._open.size_bytes - before
+            if self._open is not None and not self._skipping:
+                self._size += self._open.add(unit)
         if self._size > self._share:
             self._make_room()
 

@@ -25,6 +25,7 @@ class Stream:
     estimates: list[ArrivalEstimate] = field(default_factory=list)
     reports: list[SenderReport | None] = field(default_factory=list)
     last_arrival_ns: list[int] = field(default_factory=list)  # per track of the session; 0: nothing yet
+    metadata: frozenset[int] = frozenset()  # the tracks of that kind
     cause: GapCause | None = None  # why there is no session, once that is known
     detail: str = ""
     retry_ns: int = 0  # when the next attempt begins
@@ -38,6 +39,7 @@ class Stream:
     def open(self, session: StreamSession) -> None:
         self.session = session
         self.formats = list(session.formats)
+        self._note_metadata()
         self.estimates = [ArrivalEstimate(f.clock_rate) for f in session.formats]
         self.reports = [None] * len(session.formats)
         self.last_arrival_ns = [0] * len(session.formats)
@@ -47,6 +49,7 @@ class Stream:
     def close(self, cause: GapCause | None, detail: str) -> None:
         self.session = None
         self.formats = []
+        self.metadata = frozenset()
         self.estimates = []
         self.reports = []
         self.last_arrival_ns = []
@@ -59,8 +62,12 @@ class Stream:
             return arrival_ns
         return min(arrival_ns, self.estimates[stream_track].arrival_ns(pts))
 
-    def is_metadata(self, stream_track: int) -> bool:
-        return self.formats[stream_track].kind is MediaKind.METADATA
+    def set_format(self, stream_track: int, new: TrackFormat) -> None:
+        self.formats[stream_track] = new
+        self._note_metadata()
+
+    def _note_metadata(self) -> None:
+        self.metadata = frozenset(i for i, form in enumerate(self.formats) if form.kind is MediaKind.METADATA)
 
     def report(self, stream_track: int) -> SenderReport | None:
         return self.reports[stream_track] if stream_track < len(self.reports) else None

@@ -98,7 +98,7 @@ class Lane:
     _backlog: deque[Cut] = field(default_factory=deque)
     _sent: deque[_Sent] = field(default_factory=deque)
     by_track: dict[uuid.UUID, LaneTrack] = field(init=False)
-    _by_stream: dict[int, int] = field(init=False)
+    _by_stream: dict[int, tuple[int, LaneTrack, bool]] = field(init=False)  # index here, the track, whether it is video
     _skip_until_key: bool = field(init=False)
     _broken: bool = False  # data was given up and no key frame has come since
     _sizes: deque[tuple[int, int]] = field(default_factory=deque)  # (arrival, bytes) of the rate window
@@ -109,8 +109,8 @@ class Lane:
     def __post_init__(self) -> None:
         self._fragmenter = Fragmenter([t.format for t in self.tracks])
         self.by_track = {t.track: t for t in self.tracks}
-        self._by_stream = {t.stream_track: i for i, t in enumerate(self.tracks)}
-        has_video = any(t.format.kind is MediaKind.VIDEO for t in self.tracks)
+        self._by_stream = {t.stream_track: (i, t, t.format.kind is MediaKind.VIDEO) for i, t in enumerate(self.tracks)}
+        has_video = any(video for _, _, video in self._by_stream.values())
         self._skip_until_key = has_video and not self.mid_gop
         self.has_key = not has_video
 
@@ -119,14 +119,13 @@ class Lane:
     def take(self, units: Sequence[AccessUnit]) -> None:
         """Units of the session in decoding order; those of other tracks are passed over. Nothing goes in before a key frame."""
         for unit in units:
-            index = self._by_stream.get(unit.track)
-            if index is None:
+            place = self._by_stream.get(unit.track)
+            if place is None:
                 continue
             if self.unstorable:
                 self._count_dropped(unit)
                 continue
-            track = self.tracks[index]
-            video = track.format.kind is MediaKind.VIDEO
+            index, track, video = place
             if self._skip_until_key:
                 if not (video and unit.key):
                     self._count_dropped(unit)
@@ -139,24 +138,27 @@ class Lane:
             self._arrived(track, unit)
 
     def _arrived(self, track: LaneTrack, unit: AccessUnit) -> None:
-        if track.received_ns:
-            step = unit.arrival_ns - track.received_ns
-            track.interval_ns = step if not track.interval_ns else track.interval_ns + (step - track.interval_ns) // 8
-        track.received_ns = unit.arrival_ns
+        now_ns, size, sizes, counters = unit.arrival_ns, len(unit.data), self._sizes, self.counters
+        if before_ns := track.received_ns:
+            step = now_ns - before_ns
+            track.interval_ns = track.interval_ns + (step - track.interval_ns) // 8 if track.interval_ns else step
+        track.received_ns = now_ns
         if not track.waiting_ns:
-            track.waiting_ns = unit.arrival_ns
-        self.counters.units += 1
-        self.counters.bytes += len(unit.data)
-        self._sizes.append((unit.arrival_ns, len(unit.data)))
-        self._window_bytes += len(unit.data)
-        while self._sizes[0][0] < unit.arrival_ns - _RATE_WINDOW_NS:
-            self._window_bytes -= self._sizes.popleft()[1]
+            track.waiting_ns = now_ns
+        counters.units += 1
+        counters.bytes += size
+        sizes.append((now_ns, size))
+        self._window_bytes += size
+        oldest_ns = now_ns - _RATE_WINDOW_NS
+        while sizes[0][0] < oldest_ns:
+            self._window_bytes -= sizes.popleft()[1]
 
     def set_format(self, stream_track: int, new: TrackFormat) -> None:
-        index = self._by_stream.get(stream_track)
-        if index is not None:
+        place = self._by_stream.get(stream_track)
+        if place is not None:
+            index, track, _ = place  # of the same kind as before: another codec gets another lane
             self._fragmenter.set_format(index, new)
-            self.tracks[index].format = new
+            track.format = new
 
     # --- out -----------------------------------------------------------------------------------------------
 

@@ -218,7 +218,7 @@ class Recorder:
         if stream is None:
             return
         changed_codec = stream.formats[track].codec is not new.codec
-        stream.formats[track] = new
+        stream.set_format(track, new)
         for runtime, run in self._running(session.receiver):
             lane = run.lanes.get(session.receiver)
             if lane is None:
@@ -251,7 +251,7 @@ class Recorder:
                 settled.append(runtime)
         for unit in units:
             stream.last_arrival_ns[unit.track] = unit.arrival_ns
-            if stream.is_metadata(unit.track):
+            if unit.track in stream.metadata:
                 self._metadata(session.receiver, unit.data, unit.arrival_ns)
         for runtime in settled:
             self._picture_stored(runtime)

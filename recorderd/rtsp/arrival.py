@@ -33,11 +33,8 @@ class ArrivalEstimate:
         self._line = (0, 0, 0.0)  # media time, delay there, slope
         self.newest = 0  # media time of the newest unit, in clock ticks
 
-    def _ns(self, media_time: int) -> int:
-        return media_time * 1_000_000_000 // self._clock_rate
-
     def observe(self, media_time: int, arrival_ns: int) -> None:
-        at = self._ns(media_time)
+        at = media_time * 1_000_000_000 // self._clock_rate
         delay = arrival_ns - at
         if self._bucket is None:
             self._bucket, self._bucket_end = (at, delay), arrival_ns + BUCKET_NS
@@ -48,20 +45,18 @@ class ArrivalEstimate:
             self._line = self._fit()
         elif delay < self._bucket[1]:
             self._bucket = (at, delay)
-        below = self._at(at) - delay
-        if below > 0:
-            x, y, slope = self._line
-            self._line = (x, y - below, slope)
-        self.newest = max(self.newest, media_time) if self._points else media_time
-
-    def _at(self, media_ns: int) -> int:
         x, y, slope = self._line
-        return y + round((media_ns - x) * slope)
+        below = y + round((at - x) * slope) - delay
+        if below > 0:
+            self._line = (x, y - below, slope)
+        if media_time > self.newest or not self._points:
+            self.newest = media_time
 
     def arrival_ns(self, media_time: int) -> int:
         """Boot time at which the unit of this media time would have arrived with the least delay."""
-        at = self._ns(media_time)
-        return at + self._at(at)
+        at = media_time * 1_000_000_000 // self._clock_rate
+        x, y, slope = self._line
+        return at + y + round((at - x) * slope)
 
     def early_ns(self, media_time: int, arrival_ns: int) -> int:
         """How much sooner than possible a unit of this media time arrived: far above 0 when media time has jumped forward."""
