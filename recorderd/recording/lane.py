@@ -100,6 +100,7 @@ class Lane:
     by_track: dict[uuid.UUID, LaneTrack] = field(init=False)
     _by_stream: dict[int, tuple[int, LaneTrack, bool]] = field(init=False)  # index here, the track, whether it is video
     _skip_until_key: bool = field(init=False)
+    _hurried: bool = False  # the next tick takes what there is
     _broken: bool = False  # data was given up and no key frame has come since
     _sizes: deque[tuple[int, int]] = field(default_factory=deque)  # (arrival, bytes) of the rate window
     _window_bytes: int = 0
@@ -164,14 +165,19 @@ class Lane:
 
     def feed(self, now_ns: int) -> None:
         """At a commit tick: appends what is due, and what was refused before."""
-        while self._append_backlog() and self._fragmenter.due(now_ns):
+        while self._append_backlog() and (self._hurried or self._fragmenter.due(now_ns)):
             cut = self._fragmenter.take(now_ns)
             if cut is None:
                 return
+            self._hurried = False
             self._backlog.append(cut)
 
     def hurry(self, now_ns: int) -> None:
-        """Appends everything that need not be held back, to be committed at once if this is the run's first data."""
+        """Appends everything that need not be held back, to be committed at once if this is the run's first data.
+
+        What is held back, because its duration needs its successor, goes with the next tick that has that, however little it is.
+        """
+        self._hurried = True
         while self._append_backlog() and (cut := self._fragmenter.take(now_ns)) is not None:
             self._backlog.append(cut)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,10 +19,12 @@ from recorderd.model.objects import Draft, Objects, apply
 from recorderd.model.ports import (
     Anchor,
     DurableSink,
+    Event,
     FragmentBody,
     StreamRequest,
     StreamSession,
     StreamSink,
+    Writer,
     WriterSpec,
 )
 from recorderd.model.receiver import Receiver, ReceiverConfiguration
@@ -42,25 +44,29 @@ from tests.simulated_time import FakeClock
 TRACKS = [("VIDEO001", TrackType.VIDEO), ("AUDIO001", TrackType.AUDIO)]
 MEDIA_RAM = 64 << 20
 
+Heard = Callable[[StreamSession, Sequence[AccessUnit]], None]
+Durable = Callable[[uuid.UUID, int], None]
+
 
 class CountingSource:
     """`ports.StreamSource` in front of ingest: counts the access units that arrive for each receiver, from each session's first key picture
     on: a recording begins where a decoder can."""
 
-    def __init__(self, inner: Ingest) -> None:
+    def __init__(self, inner: Ingest, heard: Heard) -> None:
         self._inner = inner
+        self._heard = heard
         self.arrived: dict[uuid.UUID, int] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def start(self, request: StreamRequest, sink: StreamSink) -> None:
-        self._inner.start(request, CountingSink(sink, self.arrived))
+        self._inner.start(request, CountingSink(sink, self.arrived, self._heard))
 
 
 class CountingSink:
-    def __init__(self, inner: StreamSink, arrived: dict[uuid.UUID, int]) -> None:
-        self._inner, self._arrived = inner, arrived
+    def __init__(self, inner: StreamSink, arrived: dict[uuid.UUID, int], heard: Heard) -> None:
+        self._inner, self._arrived, self._heard = inner, arrived, heard
         self._begun = 0  # serial of the session whose first key picture has come
 
     def __getattr__(self, name: str) -> Any:
@@ -77,6 +83,7 @@ class CountingSink:
                 self._begun = session.serial
             if self._begun == session.serial:
                 self._arrived[session.receiver] = self._arrived.get(session.receiver, 0) + 1
+        self._heard(session, units)
         self._inner.units(session, units)
 
 
@@ -97,25 +104,53 @@ class CountingWriter:
         self._inner.close()
 
 
+class TellingSink:
+    """`ports.DurableSink` that also tells the test."""
+
+    def __init__(self, inner: DurableSink, durable: Durable) -> None:
+        self._inner, self._durable = inner, durable
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def durable(self, writer: Writer, through_ns: int, fragments: int) -> None:
+        self._durable(writer.spec.receiver, through_ns)
+        self._inner.durable(writer, through_ns, fragments)
+
+
 class CountingRing:
     """`ports.MediaStore` in front of the ring."""
 
-    def __init__(self, inner: Ring) -> None:
+    def __init__(self, inner: Ring, durable: Durable) -> None:
         self._inner = inner
+        self._durable = durable
         self.appended: dict[uuid.UUID, int] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def open_writer(self, spec: WriterSpec, sink: DurableSink) -> CountingWriter:
-        return CountingWriter(self._inner.open_writer(spec, sink), spec, self.appended)
+        return CountingWriter(self._inner.open_writer(spec, TellingSink(sink, self._durable)), spec, self.appended)
 
 
 class Rig:
-    """Records every camera given, continuously, from entering to leaving."""
+    """Records every camera given, continuously, from entering to leaving.
+
+    `heard(session, units)` is told of all units that arrive, `durable(receiver, through_ns)` of what reached the disk, `metadata(receiver,
+    document, arrival_ns)` of metadata documents; `properties` are the property events in force.
+    """
 
     def __init__(
-        self, clock: FakeClock, cameras: Sequence[Camera], *, slots: int = 64, slot_bytes: int = 1 << 20
+        self,
+        clock: FakeClock,
+        cameras: Sequence[Camera],
+        *,
+        slots: int = 64,
+        slot_bytes: int = 1 << 20,
+        heard: Heard = lambda _session, _units: None,
+        durable: Durable = lambda _receiver, _through_ns: None,
+        metadata: Callable[[uuid.UUID, bytes, int], None] = lambda _receiver, _document, _arrival_ns: None,
+        properties: Callable[[], Iterable[Event]] = lambda: (),
     ) -> None:
         self.clock, self.cameras = clock, cameras
         self.disk, self.objects = SimDisk(), Objects()
@@ -124,10 +159,10 @@ class Rig:
         self.inner_ring = Ring(
             open_device=lambda: self.disk, make_calls=InlineCalls, ledger=self.ledger, clock=clock, boot_id=BOOT
         )
-        self.ring = CountingRing(self.inner_ring)
+        self.ring = CountingRing(self.inner_ring, durable)
         self.media_ram = MediaRam(MEDIA_RAM)
         self.ingest = Ingest(clock=clock, media_ram=self.media_ram, chance=random.Random(1))
-        self.source = CountingSource(self.ingest)
+        self.source = CountingSource(self.ingest, heard)
         self.engine = Engine(
             objects=self.objects,
             store=self.ring,  # type: ignore[arg-type]
@@ -136,9 +171,9 @@ class Rig:
             clock=clock,
             timetable=Timetable(objects=self.objects, clock=clock, time_zone="UTC"),
             password=lambda _device: "",
-            properties=lambda: (),
+            properties=properties,
             note_encoding=lambda *_: None,
-            metadata=lambda *_: None,
+            metadata=metadata,
             camera_lost=lambda _receiver: None,
             tick_ns=1_000_000_000,
             media_ram_bytes=MEDIA_RAM,
