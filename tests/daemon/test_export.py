@@ -114,7 +114,7 @@ def play_from_a_pipe(recorder: Recorder) -> int:
         played = subprocess.run(player, stdin=export.stdout, capture_output=True, timeout=60, check=False)
         assert export.stderr is not None
         said = export.stderr.read()
-        assert export.wait(20) == 0, said
+        assert export.wait(20) == 0, f"{said.decode()}\n{recorder.log.read_text()}"
     assert (played.returncode, played.stderr) == (0, b"")
     return len([line for line in played.stdout.splitlines() if not line.startswith(b"#")])
 
