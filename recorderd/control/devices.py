@@ -75,4 +75,10 @@ class DevicesFace:
             after_ms=call.after_ms,
         )
         added = await self._service.add(wanted)
-        return protocol.AddReply(device=added.device, receiver=added.receiver, recording=added.recording, job=added.job)
+        return protocol.AddReply(
+            device=added.device,
+            receiver=added.receiver,
+            recording=added.recording,
+            job=added.job,
+            warnings=tuple(self._service.prebuffer_warnings(added.job)) if added.job is not None else (),
+        )

@@ -37,11 +37,14 @@ class JobsFace:
     async def _get(self, call: protocol.JobCall, _: Peer) -> protocol.JobReply:
         return protocol.JobReply(job=info(self._service.get_job(call.job)))
 
-    async def _create(self, call: protocol.CreateCall, _: Peer) -> protocol.JobReply:
-        return protocol.JobReply(job=info(await self._service.create_job(call.configuration)))
+    async def _create(self, call: protocol.CreateCall, _: Peer) -> protocol.PutReply:
+        return self._put(await self._service.create_job(call.configuration))
 
-    async def _configure(self, call: protocol.ConfigureCall, _: Peer) -> protocol.JobReply:
-        return protocol.JobReply(job=info(await self._service.set_job(call.job, call.configuration)))
+    async def _configure(self, call: protocol.ConfigureCall, _: Peer) -> protocol.PutReply:
+        return self._put(await self._service.set_job(call.job, call.configuration))
+
+    def _put(self, job: RecordingJob) -> protocol.PutReply:
+        return protocol.PutReply(job=info(job), warnings=self._service.prebuffer_warnings(job.token))
 
     async def _set_mode(self, call: protocol.ModeCall, _: Peer) -> Nothing:
         await self._service.set_job_mode(call.job, call.mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -176,8 +177,13 @@ def run_add(arguments: argparse.Namespace, session: Session) -> int:
             after_ms=arguments.after,
         ),
     )
-    session.show(reply, lambda: _added(reply, arguments.on_motion))
+    session.show(reply, lambda: _added(reply, arguments.on_motion) + warned(reply.warnings))
     return 0
+
+
+def warned(warnings: Sequence[str]) -> str:
+    """Each on a line of its own, below what was done."""
+    return "".join(f"\nwarning: {printable(text, 200)}" for text in warnings)
 
 
 def _added(reply: devices.AddReply, on_motion: bool) -> str:

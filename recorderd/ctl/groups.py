@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recorderd.ctl.devices import fields, seconds
+from recorderd.ctl.devices import fields, seconds, warned
 from recorderd.ctl.session import Session
 from recorderd.ctl.table import table
 from recorderd.model.group import GroupSettings
@@ -87,8 +87,7 @@ def run_show(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _put(session: Session, reply: groups.PutReply) -> int:
-    warnings = "".join(f"\nwarning: {printable(w, 200)}" for w in reply.warnings)
-    session.show(reply, lambda: fields(reply.group) + warnings)
+    session.show(reply, lambda: fields(reply.group) + warned(reply.warnings))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recorderd.ctl.devices import fields, seconds
+from recorderd.ctl.devices import fields, seconds, warned
 from recorderd.ctl.recordings import token_of
 from recorderd.ctl.session import Session
 from recorderd.ctl.table import table
@@ -129,7 +129,7 @@ def run_create(arguments: argparse.Namespace, session: Session) -> int:
     mode = "Idle" if arguments.idle else "Active"
     request = _request(arguments, token_of(session, arguments.recording), mode, None)
     reply = session.call(jobs.CREATE, jobs.CreateCall(configuration=request))
-    session.show(reply, lambda: fields(reply.job))
+    session.show(reply, lambda: fields(reply.job) + warned(reply.warnings))
     return 0
 
 
@@ -137,7 +137,7 @@ def run_set(arguments: argparse.Namespace, session: Session) -> int:
     old = session.call(jobs.GET, jobs.JobCall(job=arguments.job)).job.configuration
     request = _request(arguments, old.recording, old.mode.value, old)
     reply = session.call(jobs.CONFIGURE, jobs.ConfigureCall(job=arguments.job, configuration=request))
-    session.show(reply, lambda: fields(reply.job))
+    session.show(reply, lambda: fields(reply.job) + warned(reply.warnings))
     return 0
 
 

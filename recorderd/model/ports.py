@@ -116,6 +116,9 @@ class StreamSource(Protocol):
 
     def prebuffer(self, receiver: uuid.UUID) -> PreBufferView | None: ...
 
+    def prebuffer_fits(self, request: StreamRequest) -> str:
+        """Why the request's pre-buffer would not fit into what is free now, its receiver's present share included; empty: it fits."""
+
 
 # --- recording -> ring -----------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class AddReply(Message, frozen=True):
     receiver: str | None = None
     recording: str | None = None
     job: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 LIST = INTERFACE.method("List", ListCall, ListReply, access=Access.VIEW)

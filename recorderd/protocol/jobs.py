@@ -32,6 +32,11 @@ class JobReply(Message, frozen=True):
     job: JobInfo
 
 
+class PutReply(Message, frozen=True):
+    job: JobInfo
+    warnings: list[str]
+
+
 class CreateCall(Message, frozen=True):
     configuration: JobRequest
 
@@ -52,8 +57,8 @@ class StateReply(Message, frozen=True):
 
 LIST = INTERFACE.method("List", ListCall, ListReply, access=Access.VIEW)
 GET = INTERFACE.method("Get", JobCall, JobReply, access=Access.VIEW)
-CREATE = INTERFACE.method("Create", CreateCall, JobReply)
-CONFIGURE = INTERFACE.method("Configure", ConfigureCall, JobReply)
+CREATE = INTERFACE.method("Create", CreateCall, PutReply)
+CONFIGURE = INTERFACE.method("Configure", ConfigureCall, PutReply)
 SET_MODE = INTERFACE.method("SetMode", ModeCall, Nothing)
 DELETE = INTERFACE.method("Delete", JobCall, Nothing)
 GET_STATE = INTERFACE.method("GetState", JobCall, StateReply, access=Access.VIEW)

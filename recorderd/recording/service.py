@@ -316,6 +316,14 @@ class RecordingService:
     async def set_job_mode(self, token: str, mode: str) -> RecordingJob:
         return await self.change(lambda d: jobs.set_mode(d, token, mode))
 
+    def prebuffer_warnings(self, job: str) -> list[str]:
+        """Which pre-buffers of a job's Before do not fit into `limits.media_ram`, as far as can be told before pictures come."""
+        configuration = jobs.get(self._read(), job).configuration
+        if configuration.event_filter is None:
+            return []
+        receivers_of = dict.fromkeys(s.token for s in configuration.sources)
+        return self.engine.sources.prebuffer_warnings(receivers_of, configuration.event_filter.before_ms / 1000)
+
     async def delete_job(self, token: str) -> None:
         await self.change(lambda d: jobs.delete(d, token))
 

@@ -91,6 +91,20 @@ class Sources:
                 self._source.start(request, self.sink)
             self.changed(receiver.id)
 
+    def prebuffer_warnings(self, tokens: Iterable[str], seconds: float) -> list[str]:
+        """What would not fit if jobs with this Before listened to these receivers, whether or not they do now."""
+        found = []
+        for token in tokens:
+            receiver = self._receivers.get(token)
+            if receiver is None or not receiver.configuration.media_uri:
+                continue
+            longest_s = max(seconds, self._demand(token) or 0.0)
+            device = self.device(receiver)
+            request = stream_request(receiver, device, "", prebuffer_s=longest_s, want_metadata=False)
+            if detail := self._source.prebuffer_fits(request):
+                found.append(f"{token}: {detail}")
+        return found
+
     def _wanted(self, receiver: Receiver, device: Device | None) -> StreamRequest | None:
         configuration = receiver.configuration
         if configuration.mode is ReceiverMode.NEVER_CONNECT or not configuration.media_uri:

@@ -228,6 +228,10 @@ class FakeSource:
     frames: dict[uuid.UUID, int] = field(default_factory=dict)
     gop: int = 10
     unit_bytes: int = 2_000
+    prebuffer_limit_s: float = 3600.0  # longer pre-buffers do not fit
+
+    def prebuffer_fits(self, request: StreamRequest) -> str:
+        return "" if request.prebuffer_s <= self.prebuffer_limit_s else f"{request.prebuffer_s:g} s do not fit"
 
     def start(self, request: StreamRequest, sink: StreamSink) -> None:
         self.starts += 1

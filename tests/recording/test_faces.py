@@ -19,6 +19,8 @@ from recorderd.control.peer import AccessRules
 from recorderd.control.recording_faces import recording_faces
 from recorderd.control.server import ControlServer
 from recorderd.ctl.main import main as recorderctl
+from recorderd.ingest.service import Ingest
+from recorderd.model.media_ram import MediaRam
 from tests.recording.service_house import ServiceHouse
 from tests.simulated_time import FakeClock
 
@@ -121,6 +123,25 @@ def test_one_command_makes_an_event_recording(house: ServiceHouse, run: Run) -> 
     assert "Initialized" in found
     _, state = run("events", "state", "--topic", "tns1:RuleEngine//.")
     assert state.count("\n") == 1
+
+
+def test_a_pre_buffer_that_does_not_fit_is_said_at_once(
+    house: ServiceHouse, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest = Ingest(clock=house.clock, media_ram=MediaRam(8 << 20))
+    monkeypatch.setattr(house.source, "prebuffer_fits", ingest.prebuffer_fits)
+    said = run("devices", "add", "rtsp://192.0.2.13/s", "--id", "gate", "--on-motion", "--before", "60")[1]
+    assert "warning: receiver-1: a pre-buffer of 60 s needs about" in said
+    assert "limits.media_ram" in said
+    assert "warning" in run("jobs", "set", "job-1")[1]
+    assert "warning" not in run("jobs", "set", "job-1", "--always")[1]
+    replied = json.loads(run("--json", "jobs", "set", "job-1", "--on", "tns1:Device//.", "--before", "50")[1])
+    assert [text.split(" needs")[0] for text in replied["warnings"]] == ["receiver-1: a pre-buffer of 50 s"]
+    assert "warning" not in run("devices", "add", "rtsp://192.0.2.14/s", "--id", "shed", "--record")[1]
+    created = run(
+        "jobs", "create", "gate", "--receiver", "receiver-1", "--on", "tns1:Device//.", "--before", "40", "--idle"
+    )
+    assert "a pre-buffer of 50 s" in created[1], "an idle job's too; the longest that the receiver is asked for counts"
 
 
 def test_new_hardware_under_an_old_device(house: ServiceHouse, run: Run) -> None:
