@@ -115,16 +115,18 @@ class ControlServer:
                 async with asyncio.timeout(_REFUSAL_S):
                     await _next_message(reader)
                 await connection.send(_error(refusal))
+                await connection.finish()
                 return
             while (message := await _next_message(reader)) is not None:
                 if not await self._answer(message, peer, connection):
-                    return
+                    break
+            await connection.finish()
         except (OSError, TimeoutError, MessageTooLong) as error:
             log.info(
                 "control: connection of pid %d (uid %d) ended: %s", peer.pid, peer.uid, error or type(error).__name__
             )
         finally:
-            connection.close()
+            connection.abort()
 
     async def _answer(self, message: bytes, peer: Peer, connection: _Connection) -> bool:
         """Answers one call; False when the connection serves nothing more."""
@@ -211,6 +213,7 @@ class _Connection:
     def __init__(self, writer: asyncio.StreamWriter, write_timeout_s: float) -> None:
         self._writer = writer
         self._timeout_s = write_timeout_s
+        self._finished = False
 
     async def send(self, message: bytes) -> None:
         await self.send_raw(frame(message))
@@ -220,12 +223,17 @@ class _Connection:
         async with asyncio.timeout(self._timeout_s):
             await self._writer.drain()
 
-    def close(self) -> None:
-        """What was sent is delivered by the kernel; a peer that does not read loses the rest after the time-out."""
-        if self._writer.transport.get_write_buffer_size():
+    async def finish(self) -> None:
+        """Closes when everything sent has been taken: `drain` comes back while the last of it still waits. Raises OSError, TimeoutError."""
+        self._writer.close()
+        async with asyncio.timeout(self._timeout_s):
+            await self._writer.wait_closed()
+        self._finished = True
+
+    def abort(self) -> None:
+        """Closes at once; what was not taken is lost. Does nothing after `finish`."""
+        if not self._finished:
             self._writer.transport.abort()
-        else:
-            self._writer.close()
 
 
 async def _next_message(reader: asyncio.StreamReader) -> bytes | None:

@@ -212,6 +212,23 @@ def test_a_client_that_never_reads_is_cut_off_and_held_back_by_its_socket(
     lazy.close()
 
 
+@pytest.mark.parametrize("size", range(180_000, 320_000, 20_000))
+def test_a_slow_reader_gets_the_last_byte_and_the_trailer(serve: Callable[..., object], face: _Face, size: int) -> None:
+    """Sizes around what the kernel's socket buffer takes: the rest waits in the server, which has nothing more to do for this peer."""
+    path = serve(face.bind).path  # type: ignore[attr-defined]
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(10)
+        peer.connect(str(path))
+        call = {"method": "io.recorderd.test.Raw", "parameters": {"text": "x" * size}, "upgrade": True}
+        peer.sendall(json.dumps(call).encode() + b"\0")
+        _until(lambda: bool(face.bodies) and face.bodies[0].closed)
+        data = b""
+        while piece := peer.recv(65536):
+            data += piece
+    assert data.count(b"x" * 1000) == size // 1000
+    assert data.endswith(b"}\0"), "the trailer"
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_garbage_ends_its_own_connection_only(serve: Callable[..., object], face: _Face, seed: int) -> None:
     path = serve(face.bind).path  # type: ignore[attr-defined]
