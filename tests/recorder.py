@@ -41,7 +41,14 @@ class Recorder:
     unless `durable`."""
 
     def __init__(
-        self, folder: Path, *, slots: int = 0, durable: bool = False, board: str = "none", extra: str = ""
+        self,
+        folder: Path,
+        *,
+        slots: int = 0,
+        durable: bool = False,
+        board: str = "none",
+        extra: str = "",
+        env: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.socket = folder / "control"
@@ -50,6 +57,7 @@ class Recorder:
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         self._durability = "flush" if durable else "none"
+        self._env = {**os.environ, **(env or {})}
         self.config.write_text(
             f'[recorder]\nname = "test"\nboard = "{board}"\n'
             f'[paths]\nsocket = "{self.socket}"\nstate = "{folder}/state"\n'
@@ -95,7 +103,7 @@ class Recorder:
         """Returns when the control socket answers."""
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "recorderd", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, start_new_session=True, env=self._env)
         deadline = time.monotonic() + 30
         while True:
             assert self.process.poll() is None, f"the daemon ended: {self.log.read_text()}"

@@ -26,11 +26,13 @@ class Codec(enum.StrEnum):
 
     @property
     def kind(self) -> MediaKind:
-        if self in (Codec.H264, Codec.H265, Codec.AV1, Codec.MJPEG):
-            return MediaKind.VIDEO
-        if self is Codec.ONVIF_METADATA:
-            return MediaKind.METADATA
-        return MediaKind.AUDIO
+        return _KINDS.get(self, MediaKind.AUDIO)
+
+
+_KINDS = {
+    **dict.fromkeys((Codec.H264, Codec.H265, Codec.AV1, Codec.MJPEG), MediaKind.VIDEO),
+    Codec.ONVIF_METADATA: MediaKind.METADATA,
+}
 
 
 @dataclass(frozen=True, slots=True)

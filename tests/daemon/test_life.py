@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +63,27 @@ def test_without_a_disk_it_answers_says_so_and_ends_in_order(tmp_path: Path) -> 
         assert done.stdout.startswith("NOT RECORDING: ")
         assert recorder.stop() == 0
     assert recorder.ctl("status").returncode == 2
+
+
+def test_the_line_that_systemd_shows_is_the_one_that_status_says(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"{tmp_path}/notify")
+        systemd.setblocking(False)
+        lines: list[str] = []
+
+        def agree() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while message := systemd.recv(1024).decode():
+                    lines.append(message)
+            shown = [line for line in lines if line.startswith("STATUS=")]
+            return shown[-1:] == [f"STATUS={recorder.status().verdict}"]
+
+        with Recorder(tmp_path, env={"NOTIFY_SOCKET": f"{tmp_path}/notify"}) as recorder:
+            recorder.format(4)
+            until(lambda: recorder.status().disk.state == "recording" and agree())
+            assert recorder.ctl("devices", "add", "rtsp://127.0.0.1:9/", "--id", "gate", "--record").returncode == 0
+            assert recorder.status().verdict.startswith("NOT RECORDING: ")
+            until(agree)
 
 
 def test_a_disk_that_appears_is_used_without_a_restart(tmp_path: Path) -> None:

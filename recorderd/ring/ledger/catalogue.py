@@ -90,8 +90,10 @@ class Catalogue:
             raise ValueError(f"{identity} is {known.kind.name.lower()} {known.name!r} already")
         if known.deleted:
             raise ValueError(f"{kind.name.lower()} {known.name!r} was deleted; its id cannot be used again")
-        wanted = replace(known, name=name or known.name, codec=codec or known.codec)
-        return None if wanted == known else wanted
+        name, codec = name or known.name, codec or known.codec
+        if (name, codec) == (known.name, known.codec):
+            return None
+        return replace(known, name=name, codec=codec)
 
     def put(self, entry: Entry) -> None:
         """Adds or renames. Raises ValueError when it would leave a hole or change what an index means."""
