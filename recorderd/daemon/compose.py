@@ -83,6 +83,7 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
         for task in (streams, *beside):
             task.cancel()
     parts.state.close()
+    notifier.close()
 
 
 async def _tell_status(parts: Parts, notifier: Notifier) -> None:

@@ -19,24 +19,33 @@ class Notifier:
     """
 
     def __init__(self) -> None:
-        self._notifier = sdnotify.SystemdNotifier()
+        self._notifier = sdnotify.SystemdNotifier() if "NOTIFY_SOCKET" in os.environ else None  # it would leak a socket
         self._status = ""
 
+    def close(self) -> None:
+        """The library never closes its socket by itself."""
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.close()
+
     def ready(self) -> None:
-        self._notifier.notify("READY=1")
+        self._send("READY=1")
 
     def stopping(self) -> None:
-        self._notifier.notify("STOPPING=1")
+        self._send("STOPPING=1")
 
     def watchdog(self) -> None:
-        self._notifier.notify("WATCHDOG=1")
+        self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """The status line, as ASCII in one line; sent when it changed."""
         line = text.replace("\n", " ").encode("ascii", "backslashreplace").decode("ascii")
         if line != self._status:
             self._status = line
-            self._notifier.notify(f"STATUS={line}")
+            self._send(f"STATUS={line}")
+
+    def _send(self, message: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(message)
 
 
 def watchdog_period_s() -> float | None:
