@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.test_secrets import simulated_camera
+from tests.media import judges
 from tests.peers.sshd import needs_sshd, sshd
-from tests.recorder import Recorder
+from tests.recorder import Recorder, until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.host, needs_sshd]
@@ -23,7 +25,11 @@ def test_commands_travel_through_ssh(tmp_path: Path) -> None:
     launcher.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m recorderd.ctl.main "$@"\n')
     launcher.chmod(0o755)
     environment = {"PATH": f"{programs}:/usr/bin:/bin", "RECORDERD_SOCKET": str(tmp_path / "control")}
-    with Recorder(tmp_path), sshd(tmp_path, environment) as server:
+    with (
+        simulated_camera() as (url, _),
+        Recorder(tmp_path, slots=4) as recorder,
+        sshd(tmp_path, environment) as server,
+    ):
 
         def ctl(*words: str, host: str = "recorder") -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "recorderd.ctl.main", "-H", host, *words]
@@ -39,3 +45,9 @@ def test_commands_travel_through_ssh(tmp_path: Path) -> None:
         away = ctl("status", host="nobody-here@recorder")
         assert away.returncode == 2
         assert "Permission denied" in away.stderr
+        assert ctl("devices", "add", url, "--id", "door", "--record").returncode == 0
+        until(lambda: recorder.camera("door").state == "recording")
+        movie = tmp_path / "door.mp4"
+        exported = ctl("export", "door", "--from", "1 min ago", "--to", "now", "-o", str(movie))
+        assert exported.returncode == 0, exported.stderr
+        assert judges.ffmpeg_decode(movie) > 0
