@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -111,7 +112,7 @@ async def recorder(tmp_path: Path, helper_socket: Path) -> AsyncIterator[Ring]:
 
 async def ctl(tmp_path: Path, *words: str) -> tuple[int, str]:
     """`recorderctl` as a process of its own: (exit code, output)."""
-    command = ("python", "-m", "recorderd.ctl.main", "--socket", str(tmp_path / "control"), *words)
+    command = (sys.executable, "-m", "recorderd.ctl.main", "--socket", str(tmp_path / "control"), *words)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL
     )
