@@ -32,6 +32,6 @@ def test_this_process_is_measured():
     pid = os.getpid()
     assert pid in tree(pid)
     before = processes_s([pid])
-    assert sum(range(300_000)) > 0
-    assert processes_s([pid]) > before
+    # The kernel counts in ticks of some milliseconds: work until one has passed, a thousand times that at most.
+    assert any(sum(range(300_000)) and processes_s([pid]) > before for _ in range(1000))
     assert pss_bytes([pid]) > 5_000_000
