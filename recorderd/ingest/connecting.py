@@ -8,11 +8,14 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
+from recorderd.ingest.names import Names, NotResolved
 from recorderd.ingest.wire import TcpWire, Wire
 from recorderd.model.causes import GapCause
 
 CONNECT_TIMEOUT_S = 5.0
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+
+_NAMES = Names()  # one for the process: its bound is on threads
 
 Connect = Callable[[str, int], Awaitable[Wire]]
 
@@ -36,26 +39,26 @@ def cause_of(error: OSError) -> tuple[GapCause, str]:
         return GapCause.CAMERA_ERROR, f"the camera's certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return GapCause.CAMERA_ERROR, f"TLS failed: {error.reason or 'unknown reason'}"
-    if isinstance(error, socket.gaierror):
-        return GapCause.CAMERA_UNREACHABLE, "the camera's name cannot be resolved"
     if isinstance(error, TimeoutError) or error.errno in _UNREACHABLE:
         return GapCause.CAMERA_UNREACHABLE, f"the camera cannot be reached ({error.strerror or 'no answer'})"
     return GapCause.CAMERA_ERROR, f"connection failed: {error.strerror or type(error).__name__}"
 
 
-async def connect_socket(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socket.socket:
-    """A connected, non-blocking TCP socket. Raises `NotConnected`."""
+async def connect_socket(
+    host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S, names: Names = _NAMES
+) -> socket.socket:
+    """A connected, non-blocking TCP socket. `timeout_s` is for finding the address, and again for connecting. Raises `NotConnected`."""
     loop = asyncio.get_running_loop()
     try:
+        addresses = await names.addresses(host, timeout_s)
         async with asyncio.timeout(timeout_s):
-            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             last: OSError = OSError("no address")
-            for family, kind, protocol, _, address in infos[:4]:
-                sock = socket.socket(family, kind, protocol)
+            for address in addresses:
+                sock = socket.socket(address.family, socket.SOCK_STREAM)
                 try:
                     sock.setblocking(False)
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    await loop.sock_connect(sock, address)
+                    await loop.sock_connect(sock, address.at(port))
                 except OSError as error:
                     sock.close()
                     last = error
@@ -65,6 +68,8 @@ async def connect_socket(host: str, port: int, timeout_s: float = CONNECT_TIMEOU
                 else:
                     return sock
             raise last
+    except NotResolved as error:
+        raise NotConnected(GapCause.CAMERA_UNREACHABLE, str(error)) from None
     except TimeoutError:
         raise NotConnected(GapCause.CAMERA_UNREACHABLE, f"no answer to the connection within {timeout_s:g} s") from None
     except OSError as error:
