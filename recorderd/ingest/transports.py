@@ -7,6 +7,7 @@ parser has proven itself against the same fuzzer for every wire. TLS costs a han
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -48,8 +49,13 @@ def opener(request: StreamRequest, url: RtspUrl) -> Opener:
     return Opener(lambda _: connect(url.host, url.port), encrypted, udp=request.transport == "udp")
 
 
+@functools.cache
 def tls_context(*, verify: bool) -> ssl.SSLContext:
-    """TLS 1.2 and later. Without `verify` any certificate is accepted: for cameras with self-signed ones, on a LAN of their own."""
+    """TLS 1.2 and later. Without `verify` any certificate is accepted: for cameras with self-signed ones, on a LAN of their own.
+
+    Made once: reading the system's certificates takes a good part of the loop's budget, and a camera may be tried every second.
+    Authorities that are added to the system count from the next start on.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
