@@ -41,14 +41,18 @@ class GroupsFace:
         return protocol.GroupReply(group=self._service.get_group(call.group))
 
     async def _create(self, call: protocol.SettingsCall, _: Peer) -> protocol.PutReply:
-        return _put(await self._service.create_group(call.group, call.settings))
+        return self._put(await self._service.create_group(call.group, call.settings))
 
     async def _update(self, call: protocol.SettingsCall, _: Peer) -> protocol.PutReply:
-        return _put(await self._service.update_group(call.group, call.settings))
+        return self._put(await self._service.update_group(call.group, call.settings))
+
+    def _put(self, group: RecordingGroup) -> protocol.PutReply:
+        return protocol.PutReply(group=group, warnings=[*advice(group), *self._service.group_warnings(group)])
 
     async def _start(self, call: protocol.StartCall, _: Peer) -> protocol.StartReply:
         event_filter = EventFilter(conditions=call.conditions) if call.conditions else None
-        return protocol.StartReply(job=(await self._service.set_group_active(call.group, True, event_filter)).token)
+        job = await self._service.set_group_active(call.group, True, event_filter)
+        return protocol.StartReply(job=job.token, warnings=self._service.prebuffer_warnings(job.token))
 
     async def _stop(self, call: protocol.GroupCall, _: Peer) -> Nothing:
         await self._service.set_group_active(call.group, False)
@@ -95,10 +99,6 @@ class GroupsFace:
     async def _delete_destination(self, call: protocol.DestinationCall, _: Peer) -> Nothing:
         await self._service.delete_destination(call.destination)
         return Nothing()
-
-
-def _put(group: RecordingGroup) -> protocol.PutReply:
-    return protocol.PutReply(group=group, warnings=list(advice(group)))
 
 
 def _as_destination(call: protocol.CreateDestinationCall | protocol.SetDestinationCall, token: str) -> Destination:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recorderd.control.dispatch import Dispatch
 from recorderd.control.peer import Peer
 from recorderd.control.refusals import page, refusing
-from recorderd.model.job import RecordingJob
+from recorderd.model.job import JobMode, RecordingJob
 from recorderd.protocol import jobs as protocol
 from recorderd.protocol.message import Nothing
 from recorderd.recording.service import RecordingService
@@ -46,9 +46,10 @@ class JobsFace:
     def _put(self, job: RecordingJob) -> protocol.PutReply:
         return protocol.PutReply(job=info(job), warnings=self._service.prebuffer_warnings(job.token))
 
-    async def _set_mode(self, call: protocol.ModeCall, _: Peer) -> Nothing:
-        await self._service.set_job_mode(call.job, call.mode)
-        return Nothing()
+    async def _set_mode(self, call: protocol.ModeCall, _: Peer) -> protocol.ModeReply:
+        job = await self._service.set_job_mode(call.job, call.mode)
+        active = job.configuration.mode is JobMode.ACTIVE
+        return protocol.ModeReply(warnings=self._service.prebuffer_warnings(job.token) if active else [])
 
     async def _delete(self, call: protocol.JobCall, _: Peer) -> Nothing:
         await self._service.delete_job(call.job)

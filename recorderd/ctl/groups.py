@@ -104,7 +104,7 @@ def run_set(arguments: argparse.Namespace, session: Session) -> int:
 def run_start(arguments: argparse.Namespace, session: Session) -> int:
     conditions = tuple(EventCondition(topic=topic, source=arguments.where) for topic in arguments.on)
     reply = session.call(groups.START, groups.StartCall(group=arguments.group, conditions=conditions))
-    session.show(reply, lambda: f"{printable(arguments.group)}: recorded by {reply.job}")
+    session.show(reply, lambda: f"{printable(arguments.group)}: recorded by {reply.job}" + warned(reply.warnings))
     return 0
 
 

@@ -142,7 +142,8 @@ def run_set(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def run_mode(arguments: argparse.Namespace, session: Session) -> int:
-    session.show(session.call(jobs.SET_MODE, jobs.ModeCall(job=arguments.job, mode=arguments.mode)), str)
+    reply = session.call(jobs.SET_MODE, jobs.ModeCall(job=arguments.job, mode=arguments.mode))
+    session.show(reply, lambda: warned(reply.warnings).lstrip())
     return 0
 
 

@@ -52,6 +52,7 @@ class StartCall(Message, frozen=True):
 
 class StartReply(Message, frozen=True):
     job: str
+    warnings: list[str]
 
 
 class DeleteCall(Message, frozen=True):

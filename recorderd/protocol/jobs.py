@@ -51,6 +51,10 @@ class ModeCall(Message, frozen=True):
     mode: str
 
 
+class ModeReply(Message, frozen=True):
+    warnings: list[str]
+
+
 class StateReply(Message, frozen=True):
     state: JobState
 
@@ -59,6 +63,6 @@ LIST = INTERFACE.method("List", ListCall, ListReply, access=Access.VIEW)
 GET = INTERFACE.method("Get", JobCall, JobReply, access=Access.VIEW)
 CREATE = INTERFACE.method("Create", CreateCall, PutReply)
 CONFIGURE = INTERFACE.method("Configure", ConfigureCall, PutReply)
-SET_MODE = INTERFACE.method("SetMode", ModeCall, Nothing)
+SET_MODE = INTERFACE.method("SetMode", ModeCall, ModeReply)
 DELETE = INTERFACE.method("Delete", JobCall, Nothing)
 GET_STATE = INTERFACE.method("GetState", JobCall, StateReply, access=Access.VIEW)

@@ -324,6 +324,12 @@ class RecordingService:
         receivers_of = dict.fromkeys(s.token for s in configuration.sources)
         return self.engine.sources.prebuffer_warnings(receivers_of, configuration.event_filter.before_ms / 1000)
 
+    def group_warnings(self, group: RecordingGroup) -> list[str]:
+        """The same for a group's pre-duration, which its job listens with as soon as it is started on events."""
+        if not group.receiver or not group.pre_duration_ms:
+            return []
+        return self.engine.sources.prebuffer_warnings([group.receiver], group.pre_duration_ms / 1000)
+
     async def delete_job(self, token: str) -> None:
         await self.change(lambda d: jobs.delete(d, token))
 

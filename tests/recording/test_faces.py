@@ -142,6 +142,27 @@ def test_a_pre_buffer_that_does_not_fit_is_said_at_once(
         "jobs", "create", "gate", "--receiver", "receiver-1", "--on", "tns1:Device//.", "--before", "40", "--idle"
     )
     assert "a pre-buffer of 50 s" in created[1], "an idle job's too; the longest that the receiver is asked for counts"
+    assert "warning: receiver-1: a pre-buffer of 50 s" in run("jobs", "start", "job-1")[1]
+    assert run("jobs", "stop", "job-1")[1] == ""
+
+
+def test_a_groups_pre_buffer_that_does_not_fit_is_said_at_once(
+    house: ServiceHouse, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest = Ingest(clock=house.clock, media_ram=MediaRam(8 << 20))
+    monkeypatch.setattr(house.source, "prebuffer_fits", ingest.prebuffer_fits)
+    run("devices", "add", "rtsp://192.0.2.20/s", "--id", "front")
+    options = "device=front&fps=15"
+    assert "a pre-buffer of 60 s" in run("groups", "create", "g", "--before", "60", "--options", options)[1]
+    assert "warning" not in run("groups", "set", "g", "--before", "0")[1]
+    assert "warning" not in run("groups", "start", "g", "--on", "tns1:Device//.")[1]
+    assert "a pre-buffer of 50 s" in run("groups", "set", "g", "--before", "50", "--after", "7")[1]
+    listens = house.service.get_job(house.service.get_group("g").job).configuration.event_filter
+    assert listens is not None
+    assert (listens.before_ms, listens.after_ms) == (50_000, 7_000), (
+        "a group that listens does so with its new durations"
+    )
+    assert "a pre-buffer of 50 s" in run("groups", "start", "g", "--on", "tns1:Device//.")[1]
 
 
 def test_new_hardware_under_an_old_device(house: ServiceHouse, run: Run) -> None:

@@ -90,12 +90,25 @@ def _own_stream(draft: Draft, limits: Limits, group: RecordingGroup) -> Recordin
     )
     if group.receiver:
         receivers.configure(draft, limits, group.receiver, configuration)
+        _renew_durations(draft, group)
         return group
     receiver = receivers.create(draft, limits, configuration)
     job = jobs.create(
         draft, limits, JobRequest(recording=group.recording, sources=(SourceRequest(token=receiver.token),))
     )
     return msgspec.structs.replace(group, receiver=receiver.token, job=job.token)
+
+
+def _renew_durations(draft: Draft, group: RecordingGroup) -> None:
+    """A job that listens already does so with the group's durations, old or new."""
+    job = jobs.get(draft, group.job)
+    listens = job.configuration.event_filter
+    if listens is None:
+        return
+    new = msgspec.structs.replace(listens, before_ms=group.pre_duration_ms, after_ms=group.post_duration_ms)
+    draft.jobs.put(
+        msgspec.structs.replace(job, configuration=msgspec.structs.replace(job.configuration, event_filter=new))
+    )
 
 
 def stream_options(draft: Draft, text: str, *, prebuffer: bool) -> StreamOptions:
