@@ -17,6 +17,7 @@ from recorderd.ring.ledger.rows import SortedRows
 GAP = np.dtype([("from", "<i8"), ("to", "<i8"), ("cause", "u1"), ("flags", "u1"), ("pad", "u1", (6,))])
 OPEN_NS = MAX_RING_NS
 MERGED = 1  # stands for several neighbouring gaps, and for the short recorded stretches between them
+LIVE_LAG_NS = 15_000_000_000  # how far the newest durable data of a running run may lie back before it is a gap
 
 RECORDER_AWAY = (GapCause.RECORDER_OFF, GapCause.RECORDER_CRASH)
 _NO_PAD = (0,) * 6

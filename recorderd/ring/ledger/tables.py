@@ -349,17 +349,29 @@ class Tables:
             self.gaps[record.track].forget_before(floor)
 
     def _recovered(self, record: items.Recovered) -> None:
-        """Runs that a crash left open end where their last trace is, and the tracks they were to fill have a gap until now."""
+        """Runs that a crash left open end where their last trace is, and the tracks they were to fill have a gap until now.
+
+        A track's gap begins with the end of its own media, however late others were heard of: what it still had in RAM went with the crash.
+        """
         last, now = self.ring(record.last), self.ring(record.at)
         self.boots.seen(*record.at)
         missing: set[int] = set()
         for run, tracks in list(self.runs.running().items()):
             missing.update(tracks)
             self._stop_run(run, last)
+        since = {track: self._last_heard(track, last) for track in missing}
         for gaps in self.gaps.values():
             gaps.close(now if gaps.open_cause in gap_rows.RECORDER_AWAY else last)
-        for track in missing:
-            self.gaps_of(track).note(GapCause.RECORDER_CRASH, last, now)
+        for track, heard in since.items():
+            self.gaps_of(track).note(GapCause.RECORDER_CRASH, heard, now)
+
+    def _last_heard(self, track: int, last: int) -> int:
+        """Up to when a track that was to be recorded until `last` is accounted for: by a gap that lasts, or by its newest media."""
+        table, gaps = self.spans.get(track), self.gaps.get(track)
+        if table is None or not len(table) or (gaps is not None and gaps.open_from_ns is not None):
+            return last
+        newest = int(table.table.reach()[-1])
+        return min(newest, last) if newest >= last - gap_rows.LIVE_LAG_NS else last
 
     # --- the bounds ---------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from recorderd.model.causes import GapCause, RunKind
 from recorderd.model.timeline import Bar, Trust
 from recorderd.ring.ledger import spans
-from recorderd.ring.ledger.gaps import GAP
+from recorderd.ring.ledger.gaps import GAP, LIVE_LAG_NS
 from recorderd.ring.ledger.intervals import Intervals, Times, covering, flatten, join, split_at, subtract
 from recorderd.ring.ledger.ranges import Ranges, intersect
 from recorderd.ring.ledger.rows import Rows
@@ -32,7 +32,6 @@ BAR = np.dtype(
     ]
 )
 
-LIVE_LAG_NS = 15_000_000_000  # how far the newest durable data may lie back before it is a gap
 _SAME_NS = 50_000_000  # runs closer than this follow each other without a break
 DAY_NS = 86_400_000_000_000
 
@@ -208,8 +207,7 @@ def _gaps(
     """What was due and is not recorded, with its causes."""
     noted = _noted(tables, recording, track, now_ring_ns)
     runs = tables.runs.of_track(recording, track)
-    live = _live_edge(tables, recording, track, now_ring_ns)
-    run_stop = np.minimum(runs["to"], live)
+    run_stop = np.minimum(runs["to"], _live_edges(tables, recording, track, runs, now_ring_ns))
     active = runs["from"] < run_stop
     run_start, run_stop = _without(tables, recording, track, runs["from"][active], run_stop[active])
     due_ring_start = np.concatenate((run_start, noted["from"]))
@@ -289,8 +287,8 @@ def _noted(tables: Tables, recording: int, track: int | None, now_ring_ns: int) 
     return found
 
 
-def _live_edge(tables: Tables, recording: int, track: int | None, now_ring_ns: int) -> int:
-    """Up to where a running run is due: what is not durable yet is no gap unless it stays away."""
+def _live_edges(tables: Tables, recording: int, track: int | None, runs: Rows, now_ring_ns: int) -> Times:
+    """Up to where each running run is due: what is not durable yet is no gap unless it stays away."""
     newest = 0
     for each in _tracks(tables, recording, track):
         table = tables.spans.get(each)
@@ -298,5 +296,7 @@ def _live_edge(tables: Tables, recording: int, track: int | None, now_ring_ns: i
             newest = max(newest, int(table.table.reach()[-1]))
         gaps = tables.gaps.get(each)
         if gaps is not None and gaps.open_from_ns is not None:
-            return now_ring_ns
-    return newest if now_ring_ns - LIVE_LAG_NS <= newest <= now_ring_ns else now_ring_ns
+            return np.full(len(runs), now_ring_ns, np.int64)
+    heard = np.maximum(runs["from"], newest)
+    live: Times = np.where((heard >= now_ring_ns - LIVE_LAG_NS) & (heard <= now_ring_ns), heard, now_ring_ns)
+    return live

@@ -93,6 +93,33 @@ def test_a_crash_is_dated_although_the_camera_had_been_silent_for_long() -> None
     assert crashed[1] == 920
 
 
+def test_what_a_crash_took_from_ram_is_the_crashs_gap_also_where_others_were_heard_of_later() -> None:
+    world = World()
+    slow, fast = world.start(1, (11,)), world.start(2, (21,))
+    one, two = world.new_slot(), world.new_slot()
+    world.record(one, 1, 11, slow, 20)
+    world.record(two, 2, 21, fast, 8)  # meanwhile a small stream's fragment waits in RAM
+    world.power_cut(off_s=2, new_boot=False)
+    again = world.start(1, (11,))
+    assert world.bars(1, 11) == [(0, 20, RunKind.CONTINUOUS), (20, 30, GapCause.RECORDER_CRASH)]
+    world.clock.advance(20)
+    assert world.bars(1, 11)[-1] == (30, 50, GapCause.UNKNOWN)
+    world.ledger.stop_run(again, world.now)
+
+
+def test_a_run_that_has_just_begun_has_no_gap_yet() -> None:
+    world = World()
+    run = world.start(1, (11,))
+    world.record(world.new_slot(), 1, 11, run, 20)
+    world.power_cut(off_s=60, new_boot=False)
+    run = world.start(1, (11,))
+    world.clock.advance(5)
+    assert world.bars(1, 11)[-1] == (20, 80, GapCause.RECORDER_CRASH)
+    world.record(world.new_slot(), 1, 11, run, 5)
+    world.clock.advance(5)
+    assert [what for _, _, what in world.bars(1, 11)][-1] is RunKind.CONTINUOUS
+
+
 def test_an_orderly_stop_says_so() -> None:
     world = World()
     run = world.start(1, (11,))
