@@ -41,7 +41,7 @@ from recorderd.ring.layout import (
 from recorderd.ring.leases import Leases
 from recorderd.ring.profiles import profile_by_number
 from recorderd.ring.slot_writing import Io
-from recorderd.ring.store import HeadBuilder, Store
+from recorderd.ring.store import Store
 from recorderd.ring.table import SlotTable
 
 GENERATION_GAP: Final = (
@@ -87,16 +87,12 @@ async def open_store(
     ledger: Ledger,
     clock: Clock,
     boot_id: uuid.UUID,
-    head: HeadBuilder,
-    expected_disk: uuid.UUID | None = None,
     at_least: int = 0,
     history: CheckpointHistory | None = None,
 ) -> Store:
     """Raises NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, OSError. Nothing is written before everything was read."""
     buffers = BufferPool()
     identity = await read_identity(device, calls, buffers)
-    if expected_disk is not None and identity.disk_id != expected_disk:
-        raise NotARing(f"this is ring {identity.disk_id}, expected {expected_disk}")
     checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes, history)
     valid, faults = await checkpoints.load()
     if valid and checkpoints.sequence < at_least:
@@ -131,7 +127,6 @@ async def open_store(
             clock,
             profile_by_number(identity.profile),
             boot_id,
-            head,
             Leases(clock),
         )
         ledger.attach(store)
@@ -187,7 +182,6 @@ async def reopen_store(
         old.clock,
         old.profile,
         old.boot_id,
-        old.head,
         Leases(old.clock),
         statistics=old.statistics,
         last_slot=old.last_slot,

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,39 +21,25 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, DurableSink, StoreUnavailable, WriterSpec
 from recorderd.model.timeline import RunCause
 from recorderd.ring.border import Ledger, SlotRef
-from recorderd.ring.checkpoints import CheckpointHistory
 from recorderd.ring.commit import Committed, FlushFailed, commit
 from recorderd.ring.device import Device, FileDevice
 from recorderd.ring.disk_threads import DiskCalls, DiskThreads
 from recorderd.ring.layout import SlotState
+from recorderd.ring.mounting import CannotMount, Mounting, giving_up_when_stuck
 from recorderd.ring.reading import SlotReader, read_slot
-from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_store
+from recorderd.ring.ring_status import Condition, status_of
 from recorderd.ring.ring_status import RingState as RingState
 from recorderd.ring.ring_status import RingStatus as RingStatus
-from recorderd.ring.ring_status import status_of
-from recorderd.ring.scan import close_unreadable, scan_open_slot
-from recorderd.ring.store import DiskFailed, HeadBuilder, Store
+from recorderd.ring.store import DiskFailed, Store
+from recorderd.ring.upkeep import scan_slots, watch, write_checkpoints
 from recorderd.ring.writers import QueueBound, RingWriter
 
 log = logging.getLogger(__name__)
 
 STUCK_S: Final = 30.0  # the watchdog's bound
-_MOUNT_ERRORS: Final = (
-    OSError,
-    NotARing,
-    NeedsRebuild,
-    ValueError,
-)  # UnsafeFile, UnknownFeature and CorruptStructure are some of these
 
 
-_STUCK_S: Final = 60.0
-
-
-def _in_words(error: Exception) -> str:
-    """One line for the operator."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]  # ftyp and moov of a writer's slots
 
 
 def slot_head(spec: WriterSpec) -> tuple[bytes, bytes]:
@@ -60,7 +47,7 @@ def slot_head(spec: WriterSpec) -> tuple[bytes, bytes]:
 
 
 class Ring:
-    """See `open`. All methods are to be called on the loop."""
+    """See `at`. All methods are to be called on the loop."""
 
     def __init__(
         self,
@@ -73,23 +60,17 @@ class Ring:
         head: HeadBuilder = slot_head,
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
-        expected_disk: uuid.UUID | None = None,
         at_least: int = 0,
         name: str = "ring",
     ) -> None:
         self.ledger = ledger
-        self._open_device = open_device
-        self._make_calls = make_calls
+        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, at_least)
         self._clock = clock
-        self._boot_id = boot_id
         self._head = head
         self._retry_s = retry_s
-        self._expected_disk = expected_disk
-        self._at_least = at_least
         self._name = name
         self._store: Store | None = None
         self._last_store: Store | None = None  # of a disk that failed: its state in RAM is the newest there is
-        self._checkpoint_history = CheckpointHistory()
         self._writers: list[RingWriter] = []
         self._feeders: list[Callable[[int], None]] = []
         self._bound = QueueBound(queue_bytes)
@@ -101,10 +82,7 @@ class Ring:
         self._away = asyncio.Event()
         self._commit_lock = asyncio.Lock()
         self._committed = asyncio.Event()
-        self._state = RingState.CLOSED
-        self._cause: GapCause | None = None
-        self._detail = ""
-        self._slow = False
+        self._condition = Condition(name)
 
     @classmethod
     def at(
@@ -117,12 +95,11 @@ class Ring:
         durability: str = "direct",
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
-        expected_disk: uuid.UUID | None = None,
         at_least: int = 0,
     ) -> Ring:
         """The ring in `folder`, not mounted yet: `run` does that.
 
-        `expected_disk` refuses any other ring; `at_least` (a `newest_checkpoint` seen earlier) refuses an older copy of it.
+        `at_least` (a `newest_checkpoint` seen earlier) refuses an older copy of the disk.
         `durability` as in `FileDevice`.
         """
         return cls(
@@ -133,39 +110,9 @@ class Ring:
             boot_id=boot_id,
             queue_bytes=queue_bytes,
             retry_s=retry_s,
-            expected_disk=expected_disk,
             at_least=at_least,
             name=str(folder),
         )
-
-    @classmethod
-    async def open(
-        cls,
-        folder: Path,
-        *,
-        ledger: Ledger,
-        clock: Clock,
-        boot_id: uuid.UUID,
-        durability: str = "direct",
-        queue_bytes: int = 256 << 20,
-        retry_s: float = 5.0,
-        expected_disk: uuid.UUID | None = None,
-        at_least: int = 0,
-    ) -> Ring:
-        """`at`, mounted. Never fails for the disk: without one, or with an unreadable one, the ring is degraded and says why."""
-        ring = cls.at(
-            folder,
-            ledger=ledger,
-            clock=clock,
-            boot_id=boot_id,
-            durability=durability,
-            queue_bytes=queue_bytes,
-            retry_s=retry_s,
-            expected_disk=expected_disk,
-            at_least=at_least,
-        )
-        await ring.mount()
-        return ring
 
     # --- ports.MediaStore ---------------------------------------------------------------------------------
 
@@ -213,17 +160,19 @@ class Ring:
 
     def _need_state(self) -> None:
         if self._store is None and self._last_store is None:
-            raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail or "the ring is not mounted")
+            raise StoreUnavailable(
+                self._condition.cause or GapCause.DISK_MISSING, self._condition.detail or "the ring is not mounted"
+            )
 
     def _refusal(self, size: int) -> StoreUnavailable | None:
         if self._store is None and self._last_store is None:
-            return StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
+            return StoreUnavailable(self._condition.cause or GapCause.DISK_MISSING, self._condition.detail)
         if self._bound.has_room(size):
             return None
         if self._store is None:
-            return StoreUnavailable(self._cause or GapCause.DISK_ERROR, self._detail)
-        if self._cause is GapCause.RING_FULL_OF_LOCKS:
-            return StoreUnavailable(self._cause, self._detail)
+            return StoreUnavailable(self._condition.cause or GapCause.DISK_ERROR, self._condition.detail)
+        if self._condition.cause is GapCause.RING_FULL_OF_LOCKS:
+            return StoreUnavailable(self._condition.cause, self._condition.detail)
         return StoreUnavailable(GapCause.DISK_SLOW, f"{self._bound.bytes >> 20} MiB wait for the disk")
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -233,7 +182,7 @@ class Ring:
         """A leased slot. Raises StoreUnavailable, Recycled, OSError, UnsafeFile."""
         store = self._store
         if store is None:
-            raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
+            raise StoreUnavailable(self._condition.cause or GapCause.DISK_MISSING, self._condition.detail)
         async with read_slot(store, ref, seconds=seconds, hold=hold) as reader:
             yield reader
 
@@ -248,7 +197,7 @@ class Ring:
     def stuck(self) -> str | None:
         """Why the process should be restarted: data waits, the disk is believed healthy, and no commit completes (design, section 10)."""
         store = self._store
-        if store is None or not self._bound.bytes or self._state is not RingState.HEALTHY:
+        if store is None or not self._bound.bytes or self._condition.state is not RingState.HEALTHY:
             return None
         if not store.statistics.last_commit_ns:
             return None
@@ -262,7 +211,7 @@ class Ring:
             self._urge.set()
             while not committed.is_set():
                 if self._store is None:
-                    raise StoreUnavailable(self._cause or GapCause.DISK_MISSING, self._detail)
+                    raise StoreUnavailable(self._condition.cause or GapCause.DISK_MISSING, self._condition.detail)
                 await self._wait(committed, 0.5)
 
     def writers(self) -> Sequence[RingWriter]:
@@ -271,7 +220,7 @@ class Ring:
 
     @property
     def newest_checkpoint(self) -> int:
-        """Grows as long as this ring is used. Kept elsewhere, it tells a copy of the disk from the disk (`at_least` of `open`)."""
+        """Grows as long as this ring is used. Kept elsewhere, it tells a copy of the disk from the disk (`at_least` of `at`)."""
         store = self._store or self._last_store
         return store.checkpoints.sequence if store is not None else 0
 
@@ -284,40 +233,15 @@ class Ring:
 
     async def mount(self) -> bool:
         """Opens the ring on its disk; False when that is not possible now (state and cause say why)."""
-        calls = self._make_calls()
-        device: Device | None = None
-        guard = asyncio.get_running_loop().create_task(self._give_up_when_stuck(calls))
         try:
-            device = await calls.run(self._open_device)
-            if self._last_store is None:
-                store = await open_store(
-                    device,
-                    calls,
-                    ledger=self.ledger,
-                    clock=self._clock,
-                    boot_id=self._boot_id,
-                    head=self._head,
-                    expected_disk=self._expected_disk,
-                    at_least=self._at_least,
-                    history=self._checkpoint_history,
-                )
-            else:
-                store = await reopen_store(self._last_store, device, calls, history=self._checkpoint_history)
-        except _MOUNT_ERRORS as error:
-            if device is not None:
-                with contextlib.suppress(OSError):
-                    device.release()
-            calls.close()
-            missing = isinstance(error, (FileNotFoundError, NotARing))
-            self._degrade(GapCause.DISK_MISSING if missing else GapCause.DISK_ERROR, _in_words(error))
+            store = await self._mounting.mount(self._last_store)
+        except CannotMount as error:
+            self._condition.degrade(error.cause, str(error))
             return False
-        finally:
-            guard.cancel()
-            await asyncio.wait([guard])
         for fault in store.faults:
             log.warning("%s: %s", self._name, fault)
         self._store, self._last_store = store, None
-        self._set_healthy()
+        self._condition.recover()
         return True
 
     async def eject(self) -> None:
@@ -349,7 +273,7 @@ class Ring:
             log.error("%s: the last commit failed: %s", self._name, error)
             self._let_go(store)
         self._last_store, self._store = store, None
-        self._degrade(GapCause.DISK_MISSING, "the disk was taken out of use")
+        self._condition.degrade(GapCause.DISK_MISSING, "the disk was taken out of use")
 
     async def run(self) -> None:
         """Commits until `close`. Comes back from every disk failure."""
@@ -379,26 +303,23 @@ class Ring:
             await self._stopped.wait()
         store = self._store
         if store is not None:
-            guard = asyncio.get_running_loop().create_task(self._give_up_when_stuck(store.io.calls))
-            try:
-                await self._last_commits(store)
-            except (DiskFailed, FlushFailed, OSError) as error:
-                log.error("%s: the last commit failed: %s", self._name, error)
-                self._let_go(store)
-            else:
-                await store.io.calls.run(store.close_files)
-                store.io.calls.close()
-            finally:
-                guard.cancel()
-                await asyncio.wait([guard])
+            async with giving_up_when_stuck(store.io.calls, self._clock):
+                try:
+                    await self._last_commits(store)
+                except (DiskFailed, FlushFailed, OSError) as error:
+                    log.error("%s: the last commit failed: %s", self._name, error)
+                    self._let_go(store)
+                else:
+                    await store.io.calls.run(store.close_files)
+                    store.io.calls.close()
         self._store = None
-        self._state, self._cause, self._detail = RingState.CLOSED, None, ""
+        self._condition.close()
 
     async def tick(self) -> Committed:
         """One commit tick: feeders, then commits until nothing that can be stored now waits. Raises DiskFailed, FlushFailed."""
         store = self._store
         if store is None:
-            raise DiskFailed(self._detail)
+            raise DiskFailed(self._condition.detail)
         async with self._commit_lock:
             now_ns = self._clock.boottime_ns()
             for feeder in self._feeders:
@@ -415,11 +336,11 @@ class Ring:
         waiters, self._committed = self._committed, asyncio.Event()
         waiters.set()
         if store.starving and not store.pool and store.table.count(SlotState.FREE) == 0:
-            self._degrade(
+            self._condition.degrade(
                 GapCause.RING_FULL_OF_LOCKS, "no slot can be recycled: locks, minima or readers keep all of them"
             )
         else:
-            self._set_healthy()
+            self._condition.recover()
 
     async def _serve(self) -> None:
         store = self._store
@@ -427,9 +348,9 @@ class Ring:
         failure: str | None = None
         async with asyncio.TaskGroup() as group:
             beside = [
-                group.create_task(self._watch(store)),
-                group.create_task(self._write_checkpoints(store)),
-                group.create_task(self._scan(store)),
+                group.create_task(watch(store, self._clock, self._name, partial(self._note_age, store))),
+                group.create_task(write_checkpoints(store, self._clock, self._name, self._retry_s)),
+                group.create_task(scan_slots(store, self._name, self._urge.set)),
             ]
             try:
                 failure = await self._ticks(store)
@@ -449,7 +370,7 @@ class Ring:
                 await self.tick()
             except FlushFailed as error:
                 log.error("%s: a flush failed, what it should have covered is written again: %s", self._name, error)
-                self._degrade(GapCause.DISK_ERROR, f"a flush failed: {error}")
+                self._condition.degrade(GapCause.DISK_ERROR, f"a flush failed: {error}")
                 continue
             except DiskFailed as error:
                 return str(error)
@@ -464,52 +385,16 @@ class Ring:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
 
-    async def _watch(self, store: Store) -> None:
-        """Tells a slow disk from a dead one by the age of its oldest call."""
-        while True:
-            await self._clock.sleep(1.0)
-            oldest_s = store.io.calls.oldest_s()
-            if oldest_s > store.profile.stuck_after_s:
-                log.error("%s: a disk call has not returned for %.0f s: given up", self._name, oldest_s)
-                store.quarantine.update(store.table.in_state(SlotState.OPEN, SlotState.RESERVED))
-                store.io.calls.abandon()
-                return
-            self._slow = oldest_s > store.profile.slow_after_s
-            if self._slow:
-                self._degrade(GapCause.DISK_SLOW, f"the disk has not answered for {oldest_s:.0f} s")
-
-    async def _give_up_when_stuck(self, calls: DiskCalls) -> None:
-        """While mounting and closing, when nobody else watches."""
-        while calls.oldest_s() <= _STUCK_S:
-            await self._clock.sleep(1.0)
-        calls.abandon()
-
-    async def _write_checkpoints(self, store: Store) -> None:
-        while True:
-            await store.snapshot_ready.wait()
-            try:
-                await store.write_checkpoint()
-            except OSError as error:
-                log.error("%s: a checkpoint could not be written: %s", self._name, error)
-                await self._clock.sleep(self._retry_s)
-
-    async def _scan(self, store: Store) -> None:
-        """Slots that were open when the recorder stopped, while recording already goes on."""
-        for slot in sorted(store.unscanned):
-            try:
-                await scan_open_slot(store, slot)
-            except OSError as error:
-                if not await store.disk_answers():
-                    return  # the disk's fault, not the slot's: the next mount scans again
-                log.error("%s: slot %d cannot be read, it keeps what the journal says: %s", self._name, slot, error)
-                store.statistics.write_errors += 1
-                close_unreadable(store, slot)
-            self._urge.set()
+    def _note_age(self, store: Store, oldest_s: float) -> None:
+        """The age of the disk's oldest call, once a second."""
+        self._condition.slow = oldest_s > store.profile.slow_after_s
+        if self._condition.slow:
+            self._condition.degrade(GapCause.DISK_SLOW, f"the disk has not answered for {oldest_s:.0f} s")
 
     async def scan_now(self) -> None:
         """Scans without `run`, for tools."""
         if self._store is not None:
-            await self._scan(self._store)
+            await scan_slots(self._store, self._name, self._urge.set)
 
     async def _last_commits(self, store: Store) -> None:
         await self.tick()
@@ -521,7 +406,7 @@ class Ring:
 
     def _fail(self, store: Store, why: str) -> None:
         self._last_store, self._store = store, None
-        self._degrade(GapCause.DISK_ERROR, why)
+        self._condition.degrade(GapCause.DISK_ERROR, why)
         self._let_go(store)
 
     def _let_go(self, store: Store) -> None:
@@ -530,26 +415,13 @@ class Ring:
 
     # --- state --------------------------------------------------------------------------------------------
 
-    def _degrade(self, cause: GapCause, detail: str) -> None:
-        if (self._state, self._cause) != (RingState.DEGRADED, cause):
-            log.warning("%s: degraded (%s): %s", self._name, cause.name, detail)
-        self._state, self._cause, self._detail = RingState.DEGRADED, cause, detail
-
-    def _set_healthy(self) -> None:
-        if self._slow:
-            return
-        if self._state is not RingState.HEALTHY:
-            log.info("%s: healthy", self._name)
-        self._state, self._cause, self._detail = RingState.HEALTHY, None, ""
-
     @property
     def state(self) -> RingState:
-        return self._state
+        return self._condition.state
 
     @property
     def cause(self) -> GapCause | None:
-        return self._cause
+        return self._condition.cause
 
     def status(self) -> RingStatus:
-        store = self._store or self._last_store
-        return status_of(store, self._state, self._cause, self._detail, self._bound.bytes)
+        return status_of(self._store or self._last_store, self._condition, self._bound.bytes)

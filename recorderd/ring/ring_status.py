@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import enum
+import logging
 import uuid
 from dataclasses import dataclass
 
 from recorderd.model.causes import GapCause
 from recorderd.ring.store import Statistics, Store
 
+log = logging.getLogger(__name__)
+
 
 class RingState(enum.StrEnum):
     CLOSED = "closed"
     HEALTHY = "healthy"
     DEGRADED = "degraded"
+
+
+class Condition:
+    """Healthy, or degraded for a stated cause; every change is logged once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.slow = (
+            False  # the disk has not answered for a while: a commit that comes back does not make it healthy yet
+        )
+        self.state = RingState.CLOSED
+        self.cause: GapCause | None = None
+        self.detail = ""
+
+    def degrade(self, cause: GapCause, detail: str) -> None:
+        if (self.state, self.cause) != (RingState.DEGRADED, cause):
+            log.warning("%s: degraded (%s): %s", self._name, cause.name, detail)
+        self.state, self.cause, self.detail = RingState.DEGRADED, cause, detail
+
+    def recover(self) -> None:
+        if self.slow:
+            return
+        if self.state is not RingState.HEALTHY:
+            log.info("%s: healthy", self._name)
+        self.state, self.cause, self.detail = RingState.HEALTHY, None, ""
+
+    def close(self) -> None:
+        self.state, self.cause, self.detail = RingState.CLOSED, None, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +69,9 @@ class RingStatus:
     faults: tuple[str, ...]
 
 
-def status_of(
-    store: Store | None, state: RingState, cause: GapCause | None, detail: str, queued_bytes: int
-) -> RingStatus:
+def status_of(store: Store | None, condition: Condition, queued_bytes: int) -> RingStatus:
     """`store` is the mounted one, or the last one of a disk that failed; None when there was none yet."""
+    state, cause, detail = condition.state, condition.cause, condition.detail
     if store is None:
         nothing = Statistics()
         return RingStatus(state, cause, detail, None, 0, 0, 0, 0, 0, queued_bytes, 0.0, None, None, 0.0, nothing, ())

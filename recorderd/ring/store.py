@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,7 +40,6 @@ from recorderd.ring.table import SlotTable
 
 _KEPT_FOR_NS: Final = 60_000_000_000
 _FORECAST_EVERY_NS: Final = 5_000_000_000
-HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]  # ftyp and moov of a writer's slots
 
 
 class DiskFailed(Exception):
@@ -83,7 +82,6 @@ class Store:
     clock: Clock
     profile: Profile
     boot_id: uuid.UUID
-    head: HeadBuilder
     leases: Leases
     statistics: Statistics = field(default_factory=Statistics)
     open: dict[WriterKey, OpenSlot] = field(default_factory=dict)

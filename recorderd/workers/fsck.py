@@ -20,7 +20,7 @@ from recorderd.ring.fsck.rebuild import rebuild
 from recorderd.ring.layout import UnknownFeature
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.recovery import NotARing
-from recorderd.ring.ring import Ring, slot_head
+from recorderd.ring.ring import Ring
 
 CLEAN, FAULTS, IMPOSSIBLE = 0, 1, 2
 
@@ -34,8 +34,8 @@ async def check(folder: Path, *, deep: bool, repair: bool, may_rebuild: bool, du
     boot_id = _boot_id()
     rebuilt: Report | None = None
     ledger = RingLedger(clock=clock)
-    ring = await Ring.open(folder, ledger=ledger, clock=clock, boot_id=boot_id, durability=durability)
-    if ring.store is None and may_rebuild:
+    ring = Ring.at(folder, ledger=ledger, clock=clock, boot_id=boot_id, durability=durability)
+    if not await ring.mount() and may_rebuild:
         rebuilt = await _rebuild(folder, clock, boot_id, durability)
         await ring.mount()
     store = ring.store
@@ -67,7 +67,6 @@ async def _rebuild(folder: Path, clock: SystemClock, boot_id: uuid.UUID, durabil
             ledger=RingLedger(clock=clock),
             clock=clock,
             boot_id=boot_id,
-            head=slot_head,
             progress=_progress,
         )
         await calls.run(device.close, store.journal.handle)

@@ -24,7 +24,7 @@ from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskThreads
 from recorderd.ring.formatting import format_ring
 from recorderd.ring.ledger.ledger import RingLedger
-from recorderd.ring.ring import Ring, RingState
+from recorderd.ring.ring import Ring
 from tests.bench.place import Place
 from tests.bench.row import Row
 from tests.simulated_time import FakeClock
@@ -101,8 +101,8 @@ async def ring_in(folder: Path, clock: Clock, *, slots: int, slot_bytes: int) ->
     await format_ring(device, calls, formatted_ns=0, slots=slots, slot_bytes=slot_bytes, journal_blocks=4096)
     device.release()
     calls.close()
-    ring = await Ring.open(folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.uuid4())
-    assert ring.state is RingState.HEALTHY, ring.status().detail
+    ring = Ring.at(folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.uuid4())
+    assert await ring.mount(), ring.status().detail
     try:
         yield ring
     finally:

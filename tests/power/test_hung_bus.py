@@ -79,9 +79,8 @@ def test_a_recording_does_not_notice_a_hung_bus(tmp_path: Path) -> None:
         )
         device.release()
         calls.close()
-        ring = await Ring.open(
-            tmp_path, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.uuid4(), durability="none"
-        )
+        ring = Ring.at(tmp_path, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.uuid4(), durability="none")
+        assert await ring.mount(), ring.status().detail
         await ring.scan_now()
         assembly = assemble(load("sim-8port"))
         assert assembly.simulation is not None

@@ -19,7 +19,7 @@ from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskThreads
 from recorderd.ring.formatting import format_ring
 from recorderd.ring.ledger.ledger import RingLedger
-from recorderd.ring.ring import Ring, RingState
+from recorderd.ring.ring import Ring
 from tests.media import clips
 from tests.simulated_time import FakeClock
 
@@ -61,10 +61,10 @@ async def ring_in(
         )
         device.release()
         calls.close()
-    ring = await Ring.open(
+    ring = Ring.at(
         folder, ledger=RingLedger(clock=clock), clock=clock, boot_id=uuid.UUID(int=boot), durability=durability
     )
-    assert ring.state is RingState.HEALTHY, ring.status().detail
+    assert await ring.mount(), ring.status().detail
     await ring.scan_now()
     try:
         yield ring

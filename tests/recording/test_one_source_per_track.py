@@ -314,9 +314,7 @@ def test_a_track_created_again_under_its_name_has_no_old_sample(tmp_path: Path, 
             for offset in range(0, len(disk.files[name].data), 4096):
                 disk.files[name].data[offset] ^= 0xFF
         ledger = RingLedger(clock=clock)
-        store, _ = await rebuild(
-            disk, InlineCalls(), ledger=ledger, clock=clock, boot_id=uuid.UUID(int=3), head=slot_head
-        )
+        store, _ = await rebuild(disk, InlineCalls(), ledger=ledger, clock=clock, boot_id=uuid.UUID(int=3))
         store.io.device.release()
         async with Recorder(clock, disk, tmp_path / "state", cameras, boot=4) as recorder:
             await look(recorder)

@@ -6,7 +6,7 @@ import json
 import struct
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recorderd.model.causes import GapCause
@@ -270,14 +270,22 @@ async def formatted(
     )
 
 
-def ring_on(disk: SimDisk, clock: FakeClock, ledger: ListLedger | None = None, *, boot: uuid.UUID = BOOT) -> Ring:
+def ring_on(
+    disk: SimDisk | Callable[[], SimDisk],
+    clock: FakeClock,
+    ledger: ListLedger | None = None,
+    *,
+    boot: uuid.UUID = BOOT,
+    at_least: int = 0,
+) -> Ring:
     return Ring(
-        open_device=lambda: disk,
+        open_device=disk if callable(disk) else lambda: disk,
         make_calls=InlineCalls,
         ledger=ledger if ledger is not None else ListLedger(),
         clock=clock,
         boot_id=boot,
         head=head,
+        at_least=at_least,
     )
 
 

@@ -193,12 +193,16 @@ def test_a_disk_that_is_pulled_and_put_back_loses_nothing_that_was_queued() -> N
 
 def test_another_disk_in_its_place_is_refused_and_left_alone() -> None:
     async def main(clock: FakeClock) -> None:
-        disk, faults, ring, ledger, one = await started(clock)
-        other = SimDisk()
+        disk, other = SimDisk(), SimDisk()
+        await formatted(disk)
         await formatted(other)
         before = {path: bytes(file.data) for path, file in other.files.items()}
-        devices = [disk]
-        ring._open_device = lambda: devices[-1]
+        faults, devices = Faults(disk), [disk]
+        ring = ring_on(lambda: devices[-1], clock)
+        assert await ring.mount()
+        one = feed(ring, clock)
+        for i in range(3):
+            one.append(i, 5_000)
         task = asyncio.get_running_loop().create_task(ring.run())
         await clock.sleep(1)
         faults.fail("write", code=errno.ENODEV)
@@ -531,9 +535,7 @@ def test_an_older_copy_of_the_disk_is_refused() -> None:
         await ring.close()
         again = ring_on(disk, clock, ListLedger())
         assert await again.mount()
-        seen = again.newest_checkpoint
-        stale = ring_on(copy, clock, ListLedger())
-        stale._at_least = seen
+        stale = ring_on(copy, clock, ListLedger(), at_least=again.newest_checkpoint)
         assert not await stale.mount()
         assert stale.cause is GapCause.DISK_MISSING
         assert "older copy" in stale.status().detail

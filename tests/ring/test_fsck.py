@@ -21,7 +21,7 @@ from recorderd.ring.layout import SlotState
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
-from tests.ring.fakes import BOOT, Body, Feed, Sink, formatted, head, ring_on, spec
+from tests.ring.fakes import BOOT, Body, Feed, Sink, formatted, ring_on, spec
 from tests.ring.sim_disk import SimDisk
 from tests.simulated_time import FakeClock, run_simulated
 
@@ -217,9 +217,7 @@ def test_a_ring_without_checkpoints_is_rebuilt_from_its_slots(catalogue_left: bo
         ledger = RingLedger(clock=bench.clock)
         ring = ring_on(bench.disk, bench.clock, ledger, boot=BOOT)  # type: ignore[arg-type]
         assert not await ring.mount()
-        store, report = await rebuild(
-            bench.disk, InlineCalls(), ledger=ledger, clock=bench.clock, boot_id=BOOT, head=head
-        )
+        store, report = await rebuild(bench.disk, InlineCalls(), ledger=ledger, clock=bench.clock, boot_id=BOOT)
         assert ([f.subject for f in report.findings if f.severity is not Severity.NOTICE] == []) is catalogue_left
         store.io.device.release()
 

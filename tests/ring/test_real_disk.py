@@ -24,7 +24,7 @@ from recorderd.ring.files import slot_path
 from recorderd.ring.formatting import FormatRefused, format_ring
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.playback import find_extents, follow, play, play_backward, play_keys
-from recorderd.ring.ring import Ring, RingState
+from recorderd.ring.ring import Ring
 from tests.media import clips
 from tests.peers import judge
 from tests.peers.disk_image import DiskImage, disk_image, needs_loop_devices
@@ -60,8 +60,8 @@ async def formatted(disk: DiskImage, clock: SystemClock, *, slots: int, slot_byt
 @contextlib.asynccontextmanager
 async def opened(disk: DiskImage, clock: SystemClock, boot: uuid.UUID | None = None) -> AsyncIterator[Ring]:
     boot_id = boot if boot is not None else uuid.uuid4()
-    ring = await Ring.open(disk.mount_point, ledger=RingLedger(clock=clock), clock=clock, boot_id=boot_id)
-    assert ring.state is RingState.HEALTHY, ring.status().detail
+    ring = Ring.at(disk.mount_point, ledger=RingLedger(clock=clock), clock=clock, boot_id=boot_id)
+    assert await ring.mount(), ring.status().detail
     await ring.scan_now()
     yield ring
     await ring.close()

@@ -44,7 +44,7 @@ from recorderd.ring.profiles import profile_by_number
 from recorderd.ring.recovery import begin, read_identity
 from recorderd.ring.scan import read_slot_identity, walk_fragments
 from recorderd.ring.slot_writing import Io, write_end
-from recorderd.ring.store import HeadBuilder, Store
+from recorderd.ring.store import Store
 from recorderd.ring.table import SlotTable
 
 
@@ -70,7 +70,6 @@ async def rebuild(
     ledger: RingLedger,
     clock: Clock,
     boot_id: uuid.UUID,
-    head: HeadBuilder,
     progress: Progress = no_progress,
 ) -> tuple[Store, Report]:
     """A ring whose tables come from its slots, written to both checkpoints. Reads every slot.
@@ -103,7 +102,6 @@ async def rebuild(
         clock,
         profile_by_number(identity.profile),
         boot_id,
-        head,
         Leases(clock),
     )
     try:

@@ -1,0 +1,51 @@
+"""What goes on beside the commits of a mounted ring: the watch over slow calls, checkpoints, the scan of slots that a crash left open."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from recorderd.model.ports import Clock
+from recorderd.ring.layout import SlotState
+from recorderd.ring.scan import close_unreadable, scan_open_slot
+from recorderd.ring.store import Store
+
+log = logging.getLogger(__name__)
+
+
+async def watch(store: Store, clock: Clock, name: str, tell: Callable[[float], None]) -> None:
+    """`tell` hears the age of the disk's oldest call once a second: slow or dead? The calls of a dead one are abandoned."""
+    while True:
+        await clock.sleep(1.0)
+        oldest_s = store.io.calls.oldest_s()
+        if oldest_s > store.profile.stuck_after_s:
+            log.error("%s: a disk call has not returned for %.0f s: given up", name, oldest_s)
+            store.quarantine.update(store.table.in_state(SlotState.OPEN, SlotState.RESERVED))
+            store.io.calls.abandon()
+            return
+        tell(oldest_s)
+
+
+async def write_checkpoints(store: Store, clock: Clock, name: str, retry_s: float) -> None:
+    """Writes every snapshot that a commit offers."""
+    while True:
+        await store.snapshot_ready.wait()
+        try:
+            await store.write_checkpoint()
+        except OSError as error:
+            log.error("%s: a checkpoint could not be written: %s", name, error)
+            await clock.sleep(retry_s)
+
+
+async def scan_slots(store: Store, name: str, scanned: Callable[[], None]) -> None:
+    """Slots that were open when the recorder stopped, while recording already goes on; `scanned` hears of each."""
+    for slot in sorted(store.unscanned):
+        try:
+            await scan_open_slot(store, slot)
+        except OSError as error:
+            if not await store.disk_answers():
+                return  # the disk's fault, not the slot's: the next mount scans again
+            log.error("%s: slot %d cannot be read, it keeps what the journal says: %s", name, slot, error)
+            store.statistics.write_errors += 1
+            close_unreadable(store, slot)
+        scanned()
