@@ -79,7 +79,7 @@ class WorkerProcess:
                 socket.send_fds(self._channel, [data], list(fds))
                 return
             except BlockingIOError:
-                await _ready(self._channel.fileno(), writing=True)
+                await _ready(writing=[self._channel.fileno()])
             except OSError as error:
                 raise WorkerFailed("the worker ended early") from error
 
@@ -108,7 +108,20 @@ class WorkerProcess:
     async def wait_for_news(self, timeout_s: float, *, messages: bool, output: bool) -> None:
         """Until there is one of what is asked for. Raises TimeoutError."""
         fds = [*([self._channel.fileno()] if messages else []), *([self._output] if output else [])]
-        await asyncio.wait_for(_ready(*fds), timeout_s)
+        await asyncio.wait_for(_ready(fds), timeout_s)
+
+    async def wait_for_room(self, pipe: int, timeout_s: float) -> None:
+        """Until `pipe` takes more, or there is a message. Raises TimeoutError."""
+        await asyncio.wait_for(_ready([self._channel.fileno()], writing=[pipe]), timeout_s)
+
+    async def hang_up(self, timeout_s: float) -> None:
+        """Says that nothing more will come, and leaves the worker so long to end by itself."""
+        if self._output < 0:
+            return
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), timeout_s)
 
     async def end(self) -> None:
         """Ends the process if it has not ended by itself; closes what is ours. Idempotent."""
@@ -145,8 +158,8 @@ def _environment() -> dict[str, str]:
     }
 
 
-async def _ready(*fds: int, writing: bool = False) -> None:
-    """Until one of them can be read (or the first be written)."""
+async def _ready(reading: Sequence[int] = (), writing: Sequence[int] = ()) -> None:
+    """Until one of them can be read or written."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
 
@@ -154,11 +167,14 @@ async def _ready(*fds: int, writing: bool = False) -> None:
         if not ready.done():
             ready.set_result(None)
 
-    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    for fd in fds:
-        add(fd, wake)
+    for fd in reading:
+        loop.add_reader(fd, wake)
+    for fd in writing:
+        loop.add_writer(fd, wake)
     try:
         await ready
     finally:
-        for fd in fds:
-            remove(fd)
+        for fd in reading:
+            loop.remove_reader(fd)
+        for fd in writing:
+            loop.remove_writer(fd)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from recorderd.protocol.work import MAX_MESSAGE_BYTES, SlotDone, WorkDone
+from recorderd.protocol.work import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
 _IOV_MAX = 512
@@ -35,7 +35,10 @@ class Channel:
         except msgspec.DecodeError as error:
             raise NoWork(f"malformed work: {error}") from error
 
-    def send(self, message: SlotDone | WorkDone) -> None:
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, message: msgspec.Struct) -> None:
         self._socket.send(msgspec.json.encode(message))
 
 

@@ -1,0 +1,77 @@
+"""Delivery into a folder on a disk of its own: durable and whole under its name, or not there.
+
+Nothing outside the folder can be reached: every step of the way is opened below the one before it, without following links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from recorderd.protocol.delivery import Deliver
+from recorderd.workers.delivery.failure import from_os_error
+from recorderd.workers.delivery.incoming import Incoming
+
+_FLUSH_BYTES = 8 << 20  # written back and dropped from the page cache, which belongs to what is recorded
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def deliver(work: Deliver, incoming: Incoming) -> int:
+    """Returns the bytes written. Raises Failure, and then leaves no file."""
+    try:
+        with _folder_of(work) as (folder, name):
+            return _write(work, incoming, folder, name)
+    except OSError as error:
+        raise from_os_error(error) from error
+
+
+@contextlib.contextmanager
+def _folder_of(work: Deliver) -> Iterator[tuple[int, str]]:
+    *folders, name = work.name.split("/")
+    here = os.open(work.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for step in folders:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(step, 0o750, dir_fd=here)
+                os.fsync(here)
+            below = os.open(step, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = below
+        yield here, name
+    finally:
+        os.close(here)
+
+
+def _write(work: Deliver, incoming: Incoming, folder: int, name: str) -> int:
+    part = f".{name}.part"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part, dir_fd=folder)  # of a recorder that was cut off: names are never given out twice
+    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640, dir_fd=folder)
+    try:
+        written = flushed = 0
+        for piece in incoming.pieces():
+            incoming.watch()
+            rest = memoryview(piece)
+            while rest:
+                count = os.write(file, rest)
+                written += count
+                rest = rest[count:]
+            if written - flushed >= _FLUSH_BYTES:
+                flushed = _flush(file, written, incoming)
+        _flush(file, written, incoming)
+        if not work.trial:
+            # A link and not a rename: what has this name already stays.
+            os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        return written
+    finally:
+        os.close(file)
+        os.unlink(part, dir_fd=folder)
+        os.fsync(folder)
+
+
+def _flush(file: int, written: int, incoming: Incoming) -> int:
+    os.fdatasync(file)
+    os.posix_fadvise(file, 0, written, os.POSIX_FADV_DONTNEED)
+    incoming.report(written)
+    return written
