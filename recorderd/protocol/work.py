@@ -12,6 +12,7 @@ from recorderd.model.stream import TrackFormat
 
 MAX_MESSAGE_BYTES = 128 * 1024
 MAX_FRAGMENTS = 512  # per message
+IN_FLIGHT = 2  # messages with slots that are not answered yet
 
 
 class OutputTrack(msgspec.Struct, frozen=True):
@@ -90,7 +91,10 @@ class SnapshotWork(msgspec.Struct, frozen=True):
 
 
 class SlotDone(msgspec.Struct, frozen=True, tag=True):
+    """All of a message is in the file. `bytes` is its length so far."""
+
     number: int
+    bytes: int = 0
 
 
 class WorkDone(msgspec.Struct, frozen=True, tag=True):
@@ -101,3 +105,4 @@ class WorkDone(msgspec.Struct, frozen=True, tag=True):
     notes: tuple[str, ...] = ()
     samples: tuple[int, ...] = ()
     duration_s: float = 0.0
+    bytes: int = 0

@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from recorderd.model.ports import StoreUnavailable
 from recorderd.protocol.upgrade import Trailer
-from recorderd.protocol.work import SlotDone, WorkDone
+from recorderd.protocol.work import IN_FLIGHT, SlotDone, WorkDone
 from recorderd.recording.worker_process import WorkerFailed, WorkerProcess
 
-_IN_FLIGHT = 2  # messages the worker has not answered
 _SILENT_S = 60.0  # a worker that neither answers nor writes for so long is ended
 _MAX_NOTES = 100
 
@@ -91,7 +90,7 @@ class RunningWork:
             if isinstance(answer, SlotDone):
                 self._in_flight -= 1
                 return True
-        if self._sent_all or self._in_flight >= _IN_FLIGHT or self._done is not None:
+        if self._sent_all or self._in_flight >= IN_FLIGHT or self._done is not None:
             return False
         if await anext(self._messages, None) is None:
             self._sent_all = True

@@ -1,10 +1,8 @@
-"""A worker's side of its work socket and of its output."""
+"""A worker's side of its work socket."""
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -12,8 +10,6 @@ import msgspec
 from recorderd.protocol.work import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
-_IOV_MAX = 512
-OUTPUT_FD = 1
 
 
 class NoWork(Exception):
@@ -40,19 +36,3 @@ class Channel:
 
     def send(self, message: msgspec.Struct) -> None:
         self._socket.send(msgspec.json.encode(message))
-
-
-def write_all(pieces: Sequence[bytes | memoryview], fd: int = OUTPUT_FD) -> int:
-    """Writes all of them in order; returns the bytes. Raises BrokenPipeError when the reader is gone."""
-    total = 0
-    for start in range(0, len(pieces), _IOV_MAX):
-        left = [memoryview(piece) for piece in pieces[start : start + _IOV_MAX] if len(piece)]
-        while left:
-            written = os.writev(fd, left)
-            total += written
-            while left and written >= len(left[0]):
-                written -= len(left[0])
-                left.pop(0)
-            if written:
-                left[0] = left[0][written:]
-    return total

@@ -1,7 +1,7 @@
 """The export worker: checked fragments in, one MP4 out. Started by the daemon as `python -m recorderd.workers.export PARENT DESCRIPTOR`.
 
-It gets slots one message at a time (see `protocol.work`), reads them through descriptors that it cannot write to, checks every fragment
-against generation, sequence and checksum, and writes the file to its standard output. What cannot be read leaves a gap and a note.
+It gets slots a message at a time (see `protocol.work`), reads them through descriptors that it cannot write to, checks every fragment
+against generation, sequence and checksum, and writes the file. What cannot be read leaves a gap and a note.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recorderd.media.alignment import Alignment
 from recorderd.media.errors import BitstreamError, BoxError, MediaError
-from recorderd.media.remux import Remux, Take
+from recorderd.media.remux import Bytes, Remux, Take
 from recorderd.media.sample_table import MAX_TRACKS, TrackTable, parse_fragment
 from recorderd.model.stream import Codec
-from recorderd.protocol.work import ExportWork, Finish, Range, SlotDone, SlotWork, WorkDone
+from recorderd.protocol.work import IN_FLIGHT, ExportWork, Finish, Range, SlotDone, SlotWork, Stored, WorkDone
 from recorderd.ring.layout import FragmentRecord, TrackPart
-from recorderd.workers.channel import Channel, NoWork, write_all
+from recorderd.workers.channel import Channel, NoWork
 from recorderd.workers.confinement import confine
-from recorderd.workers.stored_fragment import FragmentReader
+from recorderd.workers.output import OUTPUT_FD, CannotWrite, Output
+from recorderd.workers.stored_fragment import Found, Life, ReadAhead
 
 if TYPE_CHECKING:
     from recorderd.workers.aac import AacTrack
@@ -45,10 +46,9 @@ class _Progress:
 
 
 class Export:
-    """Turns slot work into pieces of the file. Does no I/O but reading slots."""
+    """Turns stored fragments into pieces of the file. Does no I/O."""
 
     def __init__(self, work: ExportWork) -> None:
-        self._disk = uuid.UUID(work.disk)
         self._rates = [track.format.clock_rate for track in work.tracks]
         wanted = [
             n for n, track in enumerate(work.tracks) if work.audio_as_aac or track.format.codec is Codec.G726
@@ -58,7 +58,6 @@ class Export:
         self._remux = Remux(formats, [track.name for track in work.tracks], fragmented=work.fragmented)
         self._alignment = Alignment([track.format for track in work.tracks])
         self._progress = [_Progress() for _ in work.tracks]
-        self._reader = FragmentReader()
         self._origin_ns = 0  # axis time at which the file begins
         self._begun = False
         self.notes: list[str] = []
@@ -66,42 +65,41 @@ class Export:
         if not work.audio_as_aac and self._aac:
             self.notes.append("G.726 sound has no place in MP4: it is in the file as AAC")
 
-    def slot(self, work: SlotWork, fd: int, write: Writer) -> None:
-        """Reads the slot's fragments in order and passes pieces of the file to `write`. Raises MediaError, OSError."""
-        shares = {stored.sequence: _shares(work, stored.sequence) for stored in work.fragments}
-        wanted = [stored for stored in work.fragments if shares[stored.sequence]]
-        for found in self._reader.read(
-            fd, wanted, disk=self._disk, generation=work.generation, slot_bytes=work.slot_bytes
-        ):
-            ranges = shares[found.stored.sequence]
-            if found.record is None:
-                self._missing(work, ranges, found.fault)
-                continue
-            try:
-                tables = {table.track: table for table in parse_fragment(found.payload, MAX_TRACKS)}
-                takes = [take for share in ranges for take in self._take(work, share, found.record, tables)]
-                if takes:
-                    self._add(found.payload, takes, write)
-            except (BoxError, BitstreamError) as error:
-                self._missing(work, ranges, f"fragment {found.stored.sequence}: {error}")
+    def add(self, work: SlotWork, found: Found) -> list[Bytes]:
+        """The next fragment, in the order of the plan. Views in the result are into its payload. Raises MediaError."""
+        ranges = _shares(work, found.stored.sequence)
+        if found.record is None:
+            self._missing(work, ranges, found.fault)
+            return []
+        try:
+            tables = {table.track: table for table in parse_fragment(found.payload, MAX_TRACKS)}
+            takes = [take for share in ranges for take in self._take(work, share, found.record, tables)]
+            return self._add(found.payload, takes) if takes else []
+        except (BoxError, BitstreamError) as error:
+            self._missing(work, ranges, f"fragment {found.stored.sequence}: {error}")
+            return []
 
-    def _add(self, payload: memoryview, takes: list[Take], write: Writer) -> None:
-        copied = [take for take in takes if take.output not in self._aac]
-        write(self._remux.add(payload, copied))
+    def _add(self, payload: memoryview, takes: list[Take]) -> list[Bytes]:
+        pieces = self._remux.add(payload, [take for take in takes if take.output not in self._aac])
         for take in takes:
             if take.output in self._aac:
                 for encoded, again in self._aac[take.output].feed(payload, take):
-                    write(self._remux.add(memoryview(encoded), [again]))
+                    pieces += self._remux.add(memoryview(encoded), [again])
+        return pieces
 
-    def finish(self, write: Writer) -> WorkDone:
-        """Raises MediaError when there is nothing to write."""
+    def finish(self) -> list[Bytes]:
+        """The end of the file. Raises MediaError when there is nothing to write."""
+        pieces: list[Bytes] = []
         for track in self._aac.values():
             for encoded, take in track.finish():
-                write(self._remux.add(memoryview(encoded), [take]))
-        write(self._remux.finish())
+                pieces += self._remux.add(memoryview(encoded), [take])
+        pieces += self._remux.finish()
         if self._unnoted:
             self.notes.append(f"{self._unnoted} more fragments could not be read")
-        return WorkDone(True, "", tuple(self.notes), self._remux.samples, self._remux.duration_s())
+        return pieces
+
+    def done(self, written: int) -> WorkDone:
+        return WorkDone(True, "", tuple(self.notes), self._remux.samples, self._remux.duration_s(), written)
 
     def _take(
         self, work: SlotWork, part_range: Range, record: FragmentRecord, tables: dict[int, TrackTable]
@@ -159,14 +157,48 @@ def _encoders(work: ExportWork, wanted: list[int]) -> dict[int, AacTrack]:
     return {n: AacTrack(work.tracks[n].format) for n in wanted if AacTrack.takes(work.tracks[n].format)}
 
 
-class Writer:
-    """Callable: writes pieces to the standard output and counts them."""
+@dataclass(slots=True)
+class _Order:
+    """A message from the daemon, until all it asks for is written."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    work: SlotWork
+    fds: list[int]
+    left: int
 
-    def __call__(self, pieces: list[bytes | memoryview]) -> None:
-        self.bytes += write_all(pieces)
+
+class _Intake:
+    """The daemon's messages, as the jobs that `ReadAhead` takes."""
+
+    def __init__(self, channel: Channel, work: ExportWork) -> None:
+        self._channel = channel
+        self._disk = uuid.UUID(work.disk)
+        self._orders = 0
+
+    def jobs(self) -> Iterator[tuple[_Order, Life, list[Stored]] | None]:
+        """Until the daemon says that there is no more. Raises NoWork."""
+        while True:
+            if self._orders == IN_FLIGHT:
+                yield None  # the daemon sends the next when it hears of the first
+                continue
+            message, fds = self._channel.receive(SlotWork | Finish)  # type: ignore[arg-type]  # a union is a type to msgspec
+            if isinstance(message, Finish):
+                return
+            wanted = [stored for stored in message.fragments if _shares(message, stored.sequence)]
+            order = _Order(message, fds, len(wanted))
+            self._orders += 1
+            if wanted:
+                yield order, Life(fds[0], self._disk, message.generation, message.slot_bytes), wanted
+            else:
+                self.used(order, 0, 0)
+
+    def used(self, order: _Order, count: int, written: int) -> None:
+        """So many of its fragments are in the file, which has `written` bytes now."""
+        order.left -= count
+        if not order.left:
+            for fd in order.fds:
+                os.close(fd)
+            self._orders -= 1
+            self._channel.send(SlotDone(order.work.number, written))
 
 
 def _shares(work: SlotWork, sequence: int) -> list[Range]:
@@ -189,27 +221,26 @@ def _cuts(part: TrackPart, share: Range, rate: int) -> tuple[int | None, int | N
     return from_pts, to_pts, outside
 
 
+def run(channel: Channel, reader: ReadAhead[_Order]) -> WorkDone:
+    """Raises NoWork, MediaError, OSError."""
+    work, _ = channel.receive(ExportWork)
+    export, intake, output = Export(work), _Intake(channel, work), Output(OUTPUT_FD)
+    for order, found in reader.read(intake.jobs()):
+        pieces = [piece for one in found for piece in export.add(order.work, one)]
+        output.write(pieces)
+        intake.used(order, len(found), output.bytes)
+    output.write(export.finish())
+    return export.done(output.bytes)
+
+
 def main() -> int:
     confine(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, parent=int(sys.argv[1]))
     channel = Channel(int(sys.argv[2]))
-    write = Writer()
     try:
-        work, _ = channel.receive(ExportWork)
-        export = Export(work)
-        while True:
-            message, fds = channel.receive(SlotWork | Finish)  # type: ignore[arg-type]  # a union is a type to msgspec
-            if isinstance(message, Finish):
-                break
-            try:
-                export.slot(message, fds[0], write)
-            finally:
-                for fd in fds:
-                    os.close(fd)
-            channel.send(SlotDone(message.number))
-        done = export.finish(write)
+        done = run(channel, ReadAhead())
     except (BrokenPipeError, NoWork):
         return 1
-    except MediaError as error:
+    except (MediaError, CannotWrite) as error:
         done = WorkDone(False, str(error))
     except OSError as error:
         done = WorkDone(False, f"the disk cannot be read: {error.strerror}")

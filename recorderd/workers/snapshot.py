@@ -17,9 +17,10 @@ from recorderd.media.nal import split_lengths
 from recorderd.media.sample_table import MAX_TRACKS, parse_fragment
 from recorderd.model.stream import Codec, TrackFormat
 from recorderd.protocol.work import SnapshotWork, WorkDone
-from recorderd.workers.channel import Channel, NoWork, write_all
+from recorderd.workers.channel import Channel, NoWork
 from recorderd.workers.confinement import confine
-from recorderd.workers.stored_fragment import FragmentReader
+from recorderd.workers.output import CannotWrite, Output
+from recorderd.workers.stored_fragment import Life, read_one
 
 _MEMORY_BYTES = 768 << 20
 _CPU_S = 60
@@ -35,11 +36,7 @@ class NoPicture(Exception):
 
 def stored_picture(work: SnapshotWork, fd: int) -> bytes:
     """The key frame's access unit as stored. Raises NoPicture, MediaError, OSError."""
-    found = next(
-        FragmentReader().read(
-            fd, [work.fragment], disk=uuid.UUID(work.disk), generation=work.generation, slot_bytes=work.slot_bytes
-        )
-    )
+    found = read_one(Life(fd, uuid.UUID(work.disk), work.generation, work.slot_bytes), work.fragment)
     if found.record is None:
         raise NoPicture(found.fault)
     record, payload = found.record, found.payload
@@ -93,11 +90,11 @@ def main() -> int:
     channel = Channel(int(sys.argv[2]))
     try:
         work, fds = channel.receive(SnapshotWork)
-        write_all([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
+        Output().write([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
         done = WorkDone(True)
     except (BrokenPipeError, NoWork):
         return 1
-    except (NoPicture, MediaError) as error:
+    except (NoPicture, MediaError, CannotWrite) as error:
         done = WorkDone(False, str(error))
     except OSError as error:
         done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
