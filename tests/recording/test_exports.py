@@ -17,6 +17,7 @@ from recorderd.media import formats
 from recorderd.model.stream import AccessUnit, Codec, MediaKind, TrackFormat
 from recorderd.recording.export_plan import NothingRecorded, WantedTrack
 from recorderd.recording.exports import Exports, RunningExport, TooManyExports
+from recorderd.recording.worker_process import WorkerProcess
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
 from tests.media import clips, judges
@@ -461,8 +462,9 @@ def test_another_codec_gets_a_track_of_its_own(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_slots_are_kept_while_somebody_reads_and_no_longer(tmp_path: Path) -> None:
+def test_slots_are_kept_while_somebody_reads_and_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ring").mkdir()
+    monkeypatch.setattr(WorkerProcess.read_now, "__defaults__", (4096,))  # so that there are many pieces
 
     async def main() -> None:
         clock = FakeClock()
