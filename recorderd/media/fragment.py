@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from recorderd.media.errors import MediaError
 from recorderd.media.moof import MDAT_HEADER, SEQUENCE_AT, Columns, moof
@@ -20,7 +21,7 @@ from recorderd.model.stream import MediaKind
 _MAX_BYTES = 1 << 30
 
 
-class Sample(NamedTuple):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """One access unit with its place in decoding order. Times are media times in the track's clock."""
 
     data: bytes

@@ -23,7 +23,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+
+from msgspec import Struct, structs
 
 from recorderd.media.fragment import Fragment, Sample, TrackSamples
 from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
@@ -61,7 +62,7 @@ class Cut:
     arrived_to_ns: int
 
 
-class _Ready(NamedTuple):
+class _Ready(Struct, frozen=True, gc=False):
     track: int
     sample: Sample
     arrival_ns: int
@@ -258,7 +259,9 @@ def _track_samples(group: Sequence[_Ready], track: _Track) -> TrackSamples:
     """Durations inside the fragment follow from the decoding times, which a violation of R may have moved since the release."""
     samples = [item.sample for item in group]
     timed = [
-        sample if sample.dts + sample.duration == after.dts else sample._replace(duration=after.dts - sample.dts)
+        sample
+        if sample.dts + sample.duration == after.dts
+        else structs.replace(sample, duration=after.dts - sample.dts)
         for sample, after in pairwise(samples)
     ]
     timed.append(samples[-1])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 
 class MediaKind(enum.StrEnum):
     VIDEO = "video"
@@ -61,9 +63,11 @@ class TrackFormat:
         return self.codec.kind
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
-    """One coded picture, audio frame or metadata document, complete.
+class AccessUnit(msgspec.Struct, frozen=True, gc=False):
+    """One coded picture, audio frame or metadata document, complete. A copy with other values: `msgspec.structs.replace`.
+
+    There are 1200 of them a second: a struct takes a tenth of the time that a frozen dataclass takes to make, and the garbage collector
+    need not look at those that a pre-buffer holds (there is nothing in them that could refer back).
 
     `data` is as ISO BMFF stores it: NAL units with 4-byte length prefixes for H.264 and H.265 (a key frame carries the parameter sets
     in force before its slices), raw frames otherwise. It owns its bytes: no slice of a receive buffer outlives the sweep.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import StreamSession
 from recorderd.model.receiver import ReceiverState
-from recorderd.model.stream import MediaKind, SenderReport, TrackFormat
+from recorderd.model.stream import AccessUnit, MediaKind, SenderReport, TrackFormat
 from recorderd.rtsp.arrival import ArrivalEstimate
 
 
@@ -55,6 +56,23 @@ class Stream:
         self.last_arrival_ns = []
         self.cause = cause
         self.detail = detail
+
+    def observe(self, units: Sequence[AccessUnit]) -> None:
+        """What one sweep completed. Of units that arrived together only a track's newest says something about delays."""
+        arrival_ns = units[-1].arrival_ns
+        if units[0].arrival_ns != arrival_ns:  # held back while a session waited for its formats
+            for unit in units:
+                self.estimates[unit.track].observe(unit.pts, unit.arrival_ns)
+                self.last_arrival_ns[unit.track] = unit.arrival_ns
+            return
+        newest: dict[int, int] = {}
+        for unit in units:
+            track, pts = unit.track, unit.pts
+            if track not in newest or pts > newest[track]:
+                newest[track] = pts
+        for track, pts in newest.items():
+            self.estimates[track].observe(pts, arrival_ns)
+            self.last_arrival_ns[track] = arrival_ns
 
     def anchor_time(self, stream_track: int, pts: int, arrival_ns: int) -> int:
         """Boot time of a media time by the minimum-delay estimate; never later than the unit's own arrival."""

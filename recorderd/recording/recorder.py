@@ -61,6 +61,7 @@ class Recorder:
         self._camera_lost = camera_lost
         self._tails: dict[uuid.UUID, Tail] = {}
         self._lanes: dict[int, Lane] = {}  # by id(): open lanes
+        self._fed: dict[uuid.UUID, list[tuple[JobRuntime, Lane]]] = {}  # the same, by the receiver that feeds them
         self._closing: list[Lane] = []
         self._blocked: dict[str, JobRuntime] = {}
 
@@ -157,6 +158,7 @@ class Recorder:
         lane.on_durable = lambda _: self._publisher.refresh(runtime)
         run.lanes[stream.receiver] = lane
         self._lanes[id(lane)] = lane
+        self._fed.setdefault(stream.receiver, []).append((runtime, lane))
         run.gaps.pop(stream.receiver, None)
         for index, outlet in matched.items():
             if not outlet.track.encoding:
@@ -168,7 +170,9 @@ class Recorder:
 
     def _close_lane(self, lane: Lane) -> None:
         lane.close()
-        self._lanes.pop(id(lane), None)
+        if self._lanes.pop(id(lane), None) is not None:
+            fed = self._fed[lane.spec.receiver]
+            fed[:] = [(runtime, other) for runtime, other in fed if other is not lane]
         self._tails.update(lane.tails())
         if lane.waits:
             self._closing.append(lane)
@@ -233,26 +237,21 @@ class Recorder:
 
     def units(self, session: StreamSession, units: Sequence[AccessUnit]) -> None:
         stream = self._current(session)
-        if stream is None:
+        if stream is None or not units:
             return
-        now_ns = self._clock.boottime_ns()
-        for unit in units:
-            stream.estimates[unit.track].observe(unit.pts, unit.arrival_ns)
+        stream.observe(units)
         settled = []
-        for runtime, run in self._running(session.receiver):
-            lane = run.lanes.get(session.receiver)
-            if lane is None:
-                continue
+        for runtime, lane in self._fed.get(session.receiver, ()):
             had_key = lane.has_key
             lane.take(units)
             if lane.urgent and lane.has_key:
-                lane.hurry(now_ns)
+                lane.hurry(self._clock.boottime_ns())
             if lane.has_key and not had_key:
                 settled.append(runtime)
-        for unit in units:
-            stream.last_arrival_ns[unit.track] = unit.arrival_ns
-            if unit.track in stream.metadata:
-                self._metadata(session.receiver, unit.data, unit.arrival_ns)
+        if stream.metadata:
+            for unit in units:
+                if unit.track in stream.metadata:
+                    self._metadata(session.receiver, unit.data, unit.arrival_ns)
         for runtime in settled:
             self._picture_stored(runtime)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from hw.sim.camera.clip import sound_clip, video_clip
 from hw.sim.camera.encoder import VideoSettings
@@ -372,7 +373,7 @@ def test_nothing_is_an_error() -> None:
 
 def test_broken_key_frames_are_refused() -> None:
     clip = clips.video(frames=2)
-    unit = replace(clip.units[0], data=join_lengths([b"\x67\x42"]) + b"\0\0\xff\xff")
+    unit = structs.replace(clip.units[0], data=join_lengths([b"\x67\x42"]) + b"\0\0\xff\xff")
     forms = [clip.form]
     fragment = stored.store(forms, [unit])[0]
     with pytest.raises(MediaError):

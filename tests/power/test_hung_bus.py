@@ -6,8 +6,10 @@ import asyncio
 import itertools
 import time
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import structs
 
 from hw.boards.assembly import assemble
 from hw.boards.loader import load
@@ -58,7 +60,7 @@ async def _record(ring: Ring, clock: SystemClock, sink: Sink, stop: asyncio.Even
         for _ in range(8):
             unit = video.units[number % FRAMES]
             fragmenter.push(
-                replace(unit, pts=unit.pts + (number // FRAMES) * FRAMES * step, arrival_ns=clock.boottime_ns())
+                structs.replace(unit, pts=unit.pts + (number // FRAMES) * FRAMES * step, arrival_ns=clock.boottime_ns())
             )
             number += 1
         while (cut := fragmenter.take(clock.boottime_ns())) is not None:

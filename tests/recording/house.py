@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from recorderd.model.job import EventFilter, JobConfiguration, JobMode, JobSource, JobState, JobTrack, RecordingJob
 from recorderd.model.objects import Change, Draft, Objects, apply
@@ -21,15 +22,20 @@ TICK_NS = 1_000_000_000
 
 @dataclass
 class House:
-    """Objects are put directly; `commit` makes them count, as the service does after the state file has them."""
+    """Objects are put directly; `commit` makes them count, as the service does after the state file has them.
+
+    `store` and `source` are fakes unless others are given.
+    """
 
     clock: FakeClock = field(default_factory=FakeClock)
     media_ram_bytes: int = 64 << 20
+    store: Any = None
+    source: Any = None
 
     def __post_init__(self) -> None:
         self.objects = Objects()
-        self.store = FakeStore(self.clock)
-        self.source = FakeSource(self.clock)
+        self.store = self.store or FakeStore(self.clock)
+        self.source = self.source or FakeSource(self.clock)
         self.ears = Ears()
         self.properties: list[Event] = []
         self.encodings: list[tuple[str, str, str]] = []

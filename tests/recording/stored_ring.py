@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import structs
 
 from recorderd.media.fragmenter import Fragmenter
 from recorderd.model.causes import GapCause, RunKind
@@ -115,7 +117,7 @@ async def record(
 
     due = begin_ns + tick_ns
     for unit in units:
-        arrived = replace(unit, arrival_ns=unit.arrival_ns + shift)
+        arrived = structs.replace(unit, arrival_ns=unit.arrival_ns + shift)
         while arrived.arrival_ns >= due:
             clock.advance((due - clock.boottime_ns()) / NS)
             await commit(last=False)
@@ -143,9 +145,11 @@ def session_units(
     """A clip and its sound, whose media times begin at unrelated values."""
     units = clips.on_track(clips.retime(clip.units, start), 0, clips.CLOCK)
     base = units[0].arrival_ns
-    units = [replace(unit, arrival_ns=unit.arrival_ns - base) for unit in units]
+    units = [structs.replace(unit, arrival_ns=unit.arrival_ns - base) for unit in units]
     if sound is None:
         return [clip.form], units
     rate = sound.form.clock_rate
     heard = clips.on_track(sound.units, 1, rate)
-    return [clip.form, sound.form], clips.interleave(units, [replace(unit, pts=unit.pts + 77_000) for unit in heard])
+    return [clip.form, sound.form], clips.interleave(
+        units, [structs.replace(unit, pts=unit.pts + 77_000) for unit in heard]
+    )

@@ -6,12 +6,12 @@ import asyncio
 import io
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from msgspec import structs
 
 from recorderd.media import formats
 from recorderd.model.stream import AccessUnit, Codec, MediaKind, TrackFormat
@@ -166,7 +166,7 @@ def test_a_run_that_takes_over_inside_a_gop_costs_no_picture(bframes: int, borde
 def test_one_picture_a_second_and_a_key_frame_a_minute(tmp_path: Path) -> None:
     (tmp_path / "ring").mkdir()
     clip = clips.video(frames=150, gop=60)
-    slow = clips.Clip(clip.form, tuple(replace(unit, pts=unit.pts * clips.FPS) for unit in clip.units))
+    slow = clips.Clip(clip.form, tuple(structs.replace(unit, pts=unit.pts * clips.FPS) for unit in clip.units))
     formats_, units = session_units(slow)
 
     async def main() -> None:

@@ -8,6 +8,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from recorderd.media import h264, h265
 from recorderd.model.stream import AccessUnit, Codec
 from recorderd.rtsp.auth import Authenticator
@@ -99,7 +101,7 @@ def in_slices(codec: Codec, **shape: int) -> clips.Clip:
     for unit in clip.units:
         *others, picture = nals_of(unit)
         more = picture[:2] + bytes((picture[2] & 0x7F,)) + picture[3:]
-        units.append(replace(unit, data=clips.join_lengths([*others, picture, more, more[:80]])))
+        units.append(structs.replace(unit, data=clips.join_lengths([*others, picture, more, more[:80]])))
     return replace(clip, units=tuple(units))
 
 

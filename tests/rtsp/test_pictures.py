@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,7 +194,9 @@ def test_a_new_sps_in_mid_stream_is_told_before_its_key_frame():
     track = Track()
     subject = session(small)
     offset = small.units[-1].pts + 3600
-    shifted = dataclasses.replace(large, units=tuple(dataclasses.replace(u, pts=u.pts + offset) for u in large.units))
+    shifted = dataclasses.replace(
+        large, units=tuple(msgspec.structs.replace(u, pts=u.pts + offset) for u in large.units)
+    )
     events = fed(subject, flat(stream(small, track)) + flat(stream(shifted, track)))
     told = [event for event in events if isinstance(event, FormatKnown)]
     assert told == [FormatKnown(0, large.form)]
