@@ -32,6 +32,7 @@ REORDER_FRAMES = (
 )
 MAX_RESTARTS = 10
 BUDGET_BYTES = 4 * 1024 * 1024  # read per sweep; the rest waits in the kernel, so that no camera takes the others' time
+BEHIND_NS = 5_000_000_000  # without a sweep that read all there was
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Session:
         self._last_unit_ns: list[int] = []
         self._holes: dict[int, _Hole] = {}
         self._capped_since_ns: int | None = None
+        self._behind_since_ns: int | None = None
         self._quiet_from_ns: int | None = None
         self._quiet_answered = False
         self._delivered = False  # something of the watched tracks
@@ -143,10 +145,16 @@ class Session:
             kept = len(self._client.rest)
             if kept:
                 view[:kept] = self._client.rest
+            if self._client.behind:
+                self._behind_since_ns = self._behind_since_ns or now_ns
+                self._client.receive(view, kept, now_ns)
+                self._after(now_ns)
+                break
             room = len(view) - kept
             try:
                 count = self._wire.receive_into(view[kept:])
             except BlockingIOError:
+                self._behind_since_ns = None
                 break
             except OSError as error:
                 cause, detail = cause_of(error)
@@ -160,13 +168,25 @@ class Session:
             read += count
             self._client.receive(view, kept + count, now_ns)
             self._after(now_ns)
-            if count < room:
+            if self._client.behind:
                 break
+            if count < room:
+                self._behind_since_ns = None
+                break
+        self._judge_pace(now_ns)
         if self._udp is not None and not self._done.done():
             read += self._drain_udp(self._udp, view, now_ns)
         if read:
             self.tally.bytes_received += read
             self._note_bytes(now_ns)
+
+    def _judge_pace(self, now_ns: int) -> None:
+        """What a camera sends is taken on within bounds per sweep; one that goes on sending more than that is not fetched."""
+        since = self._behind_since_ns
+        if since is not None and now_ns - since >= BEHIND_NS and not self._done.done():
+            detail = "the camera sends more packets, or more nonsense, than can be taken in"
+            self._client.give_up(now_ns, GapCause.CAMERA_ERROR, detail)
+            self._after(now_ns)
 
     def _drain_udp(self, udp: UdpSide, view: memoryview, now_ns: int) -> int:
         read = udp.drain(self._client, view, now_ns)

@@ -1,7 +1,8 @@
 """The sweep: one pass every 40-50 ms that drains all cameras' sockets through one reused buffer.
 
 Reading in bursts costs a fraction of waking up for every packet, and the kernel's socket buffers hold what arrives in between. No camera
-can take the others' time: what it may send per sweep is bounded in bytes, and after `SLICE_NS` of work other tasks run first.
+can take the others' time: each is read once a pass, what it may send is bounded in bytes and in work (`rtsp.client.MAX_WORK`), and after
+`SLICE_NS` of work other tasks run first.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from recorderd.model.stream import AccessUnit, TrackFormat
 from recorderd.rtsp.output import Output
 
 MAX_FRAME_BYTES = 8 * 1024
+MAX_HEADER_BITS = 64 * 16  # of the AU headers in a packet: 64 frames are more than a second
 
 
 class Mpeg4Generic:
@@ -61,7 +62,7 @@ class Mpeg4Generic:
         bits = buffer[start] << 8 | buffer[start + 1]
         at = start + 2
         data_at = at + (bits + 7) // 8
-        if bits == 0 or data_at > end:
+        if bits == 0 or bits > MAX_HEADER_BITS or data_at > end:
             return None
         if bits == 16 and self._size_bits == 13 and self._index_bits == 3 and not buffer[at + 1] & 7:
             return [buffer[at] << 5 | buffer[at + 1] >> 3], data_at  # one frame in AAC-hbr: what nearly all packets are

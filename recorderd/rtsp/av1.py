@@ -74,6 +74,7 @@ class Av1:
             if size > end - at:
                 self._broken = True
                 return
+            self._output.work += 1
             element = bytes(buffer[at : at + size])
             at += size
             self._element(element, first=number == 1 and bool(continues), last=at >= end and bool(goes_on))

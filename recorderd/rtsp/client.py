@@ -17,7 +17,7 @@ from recorderd.model.causes import GapCause
 from recorderd.model.stream import Codec, MediaKind
 from recorderd.rtsp.auth import Authenticator, NotAllowed
 from recorderd.rtsp.events import Answered, Ended, Event, Opened, Redirected
-from recorderd.rtsp.framing import DOLLAR, FrameFinder, starts_message
+from recorderd.rtsp.framing import DOLLAR, FrameFinder, padding_end, starts_message
 from recorderd.rtsp.messages import (
     MAX_HEAD_BYTES,
     MessageError,
@@ -44,6 +44,12 @@ REPORT_EVERY_NS = 5_000_000_000
 GOODBYE_NS = 1_000_000_000  # RTP may still come behind the BYE of its RTCP
 MAX_GARBAGE_BYTES = 1024 * 1024  # more than there was good media since
 DEFAULT_TIMEOUT_S = 60
+MAX_WORK = (
+    3000  # of `Output.work` in one call of `receive`: two seconds of 16 Mbit/s. The others must not wait for more
+)
+STRANGE_WORK = 6  # a stretch of bytes that are no packet
+MESSAGE_WORK = 50
+RUN_BYTES = 64 * 1024  # of packets that continue one another, before the work is looked at again
 _BEFORE_MEDIA = frozenset({State.IDLE, State.OPTIONS, State.DESCRIBE, State.SETUP})
 
 
@@ -121,7 +127,8 @@ class Client:
         self._next_report_ns = 0
         self._goodbye_ns = 0
         self._now_ns = 0
-        self.rest = b""  # the start of something that has not arrived whole
+        self.rest = b""  # the start of something that has not arrived whole, or what is left to do
+        self.behind = False  # the last call of `receive` had more than it takes on: call it again without reading more
         self.frames_found_again = 0
         self.server = ""
 
@@ -252,21 +259,29 @@ class Client:
     # --- bytes in ----------------------------------------------------------------------------------------
 
     def feed(self, data: bytes, now_ns: int) -> None:
-        """`receive` for callers that have no buffer of their own."""
+        """`receive` for callers that have no buffer of their own, and time."""
         whole = self.rest + data
         self.receive(memoryview(whole), len(whole), now_ns)
+        while self.behind:
+            self.receive(memoryview(self.rest), len(self.rest), now_ns)
 
     def receive(self, buffer: memoryview, end: int, now_ns: int) -> None:
         """Takes buffer[:end], which begins with `rest` as it was. The buffer may be reused as soon as this returns.
 
-        `rest` never exceeds 64 KiB for a frame, or `MAX_HEAD_BYTES` plus `MAX_BODY_BYTES` for a message.
+        The work is bounded by `MAX_WORK`, whatever the bytes are. Unless that leaves the client `behind`, `rest` never exceeds 64 KiB for
+        a frame, or `MAX_HEAD_BYTES` plus `MAX_BODY_BYTES` for a message.
         """
         self._now(now_ns)
         if end > len(self.rest):
             self._last_byte_ns = now_ns
         position = 0
         rtp, rtcp = self._rtp, self._rtcp
+        output = self._output
+        output.work, self.behind = 0, False
         while position < end and self._state is not State.CLOSED:
+            if output.work > MAX_WORK:
+                self.behind = True
+                break
             before = position
             if buffer[position] == DOLLAR:
                 if end - position < 5:
@@ -287,11 +302,14 @@ class Client:
                 elif receiver is not None:
                     if self._garbage:
                         self._garbage = max(0, self._garbage - (stop - position))
-                    position = receiver.interleaved(buffer, position, end)
+                    packets = receiver.packets
+                    position = receiver.interleaved(buffer, position, min(end, stop + RUN_BYTES))
+                    output.work += 1 + receiver.packets - packets
                     if self._state is State.PLAY:
                         self._open()
                 else:
                     self._control(channel, buffer[position + 4 : stop])
+                    output.work += STRANGE_WORK + (stop - position) // 32
                     position = stop
             else:
                 position = self._text(buffer, position, end)
@@ -355,6 +373,7 @@ class Client:
         return self._skip(position - 1, found)
 
     def _skip(self, position: int, following: int) -> int:
+        self._output.work += STRANGE_WORK
         self._garbage += following - position
         if self._garbage > MAX_GARBAGE_BYTES:
             self._end(GapCause.CAMERA_ERROR, "the camera's RTSP stream makes no sense")
@@ -371,7 +390,7 @@ class Client:
     def _text(self, buffer: memoryview, position: int, end: int) -> int:
         """What is no frame: a message, or something lost. Returns `position` while more has to arrive."""
         if buffer[position] in b"\r\n\x00 ":
-            return self._skip(position, position + 1)
+            return self._skip(position, padding_end(buffer, position, end))
         if not starts_message(buffer, position, end):
             return self._search(buffer, position + 1, end)
         head = bytes(buffer[position : min(end, position + MAX_HEAD_BYTES)])
@@ -401,6 +420,7 @@ class Client:
         body_end = min(body_end, end)
         self._body_awaited = self._body_overdue = False
         self._garbage = 0
+        self._output.work += MESSAGE_WORK
         body = bytes(buffer[body_at:body_end])
         if isinstance(message, Response):
             self._answered(Response(message.status, message.reason, message.headers, body))

@@ -12,15 +12,22 @@ import re
 from collections.abc import Callable, Iterable
 
 DOLLAR = 0x24
-MAX_CANDIDATES = 512
+MAX_CANDIDATES = 64
 
 _MESSAGE_STARTS = (b"RTSP/", b"OPTI", b"GET_", b"SET_", b"ANNO", b"REDI", b"TEAR", b"PLAY", b"PAUS", b"DESC")
+_PADDING = re.compile(rb"[\r\n\x00 ]+")
 
 
 def starts_message(buffer: memoryview, position: int, end: int) -> bool:
     """Whether an RTSP message may begin at `position`, as far as it has arrived."""
     piece = bytes(buffer[position : min(position + 5, end)])
     return any(start[: len(piece)] == piece[: len(start)] for start in _MESSAGE_STARTS)
+
+
+def padding_end(buffer: memoryview, position: int, end: int) -> int:
+    """Where the line ends, spaces and zeros that begin at `position` are over."""
+    match = _PADDING.match(buffer, position, end)
+    return match.end() if match is not None else position
 
 
 class FrameFinder:
@@ -33,7 +40,9 @@ class FrameFinder:
         self._plausible = plausible
 
     def find(self, buffer: memoryview, position: int, end: int) -> int:
-        """Where the next believable frame or message begins; else how far the bytes can be given up (a tail may be the start of one)."""
+        """Where the next believable frame or message begins; else how far the bytes can be given up: a tail may be the start
+        of one, and after `MAX_CANDIDATES` that were none the search is to go on from there.
+        """
         for count, match in enumerate(self._pattern.finditer(buffer[position:end])):
             at = position + match.start()
             if buffer[at] != DOLLAR:
@@ -43,5 +52,5 @@ class FrameFinder:
             if self._plausible(buffer[at + 1], buffer, at + 4, at + 4 + (buffer[at + 2] << 8 | buffer[at + 3])):
                 return at
             if count >= MAX_CANDIDATES:
-                return end
+                return at + 1
         return max(position, end - 9)

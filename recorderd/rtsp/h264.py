@@ -5,7 +5,7 @@ from __future__ import annotations
 from recorderd.media.h264 import NalType, recovery_frame_count
 from recorderd.rtsp.output import Output
 from recorderd.rtsp.parameter_sets import ParameterSets
-from recorderd.rtsp.pictures import Pictures
+from recorderd.rtsp.pictures import MAX_AGGREGATED, Pictures
 
 _STAP_A, _FU_A = 24, 28
 _SLICES = frozenset({NalType.SLICE, 2, 3, 4, NalType.IDR})
@@ -33,14 +33,20 @@ class H264(Pictures):
             self._damaged = True
 
     def _aggregate(self, buffer: memoryview, at: int, end: int) -> None:
-        while at + 2 <= end:
+        for _ in range(MAX_AGGREGATED):
+            if at + 2 > end:
+                return
+            self._output.work += 1
             size = buffer[at] << 8 | buffer[at + 1]
             at += 2
             if size == 0 or size > end - at:
-                self._damaged |= any(buffer[at - 2 : end])  # zero padding to the end is harmless
+                self._damaged |= (
+                    bytes(buffer[at - 2 : end]).strip(b"\x00") != b""
+                )  # zero padding to the end is harmless
                 return
             self._nal(buffer[at] & 31, buffer[at : at + size])
             at += size
+        self._damaged = True
 
     def _fragment(self, buffer: memoryview, start: int, end: int) -> None:
         if end - start < 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recorderd.media.h265 import NalType
-from recorderd.rtsp.pictures import Pictures
+from recorderd.rtsp.pictures import MAX_AGGREGATED, Pictures
 
 _AP, _FU = 48, 49
 _SETS = (NalType.VPS, NalType.SPS, NalType.PPS)
@@ -25,14 +25,18 @@ class H265(Pictures):
             self._damaged = True
 
     def _aggregate(self, buffer: memoryview, at: int, end: int) -> None:
-        while at + 2 <= end:
+        for _ in range(MAX_AGGREGATED):
+            if at + 2 > end:
+                return
+            self._output.work += 1
             size = buffer[at] << 8 | buffer[at + 1]
             at += 2
             if size < 3 or size > end - at:
-                self._damaged |= any(buffer[at - 2 : end])
+                self._damaged |= bytes(buffer[at - 2 : end]).strip(b"\x00") != b""
                 return
             self._nal(buffer[at] >> 1 & 63, buffer[at : at + size])
             at += size
+        self._damaged = True
 
     def _fragment(self, buffer: memoryview, start: int, end: int) -> None:
         if end - start < 4:

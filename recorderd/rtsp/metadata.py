@@ -12,6 +12,7 @@ from recorderd.model.stream import AccessUnit, TrackFormat
 from recorderd.rtsp.output import Output
 
 MAX_DOCUMENT_BYTES = 1024 * 1024  # also after decompression
+INFLATE_BYTES = 256  # inflated in the time of a packet (`Output.work`)
 _BEGINNING = re.compile(rb"\x1f\x8b|\s*(?:\xef\xbb\xbf)?(?:<\?xml|<(?:\w+:)?MetadataStream\s)")
 
 
@@ -70,6 +71,7 @@ class OnvifMetadata:
         except zlib.error:
             self._output.remark("metadata that is no gzip was dropped")
             return b""
+        self._output.work += len(out) // INFLATE_BYTES
         if not decompressor.eof:
             self._output.remark("compressed metadata that is cut short or too long was dropped")
             return b""

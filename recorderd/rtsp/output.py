@@ -9,17 +9,22 @@ MAX_REMARKS = 64  # per session: a camera must not fill the log
 
 
 class Output:
-    """`now_ns` is the boot time of the sweep being worked on; the client sets it."""
+    """`now_ns` is the boot time of the sweep being worked on; the client sets it.
 
-    __slots__ = ("_events", "_remarked", "_units", "now_ns")
+    `work` is what has been done in this call of the client's, in packets: whoever does what costs more adds to it.
+    """
+
+    __slots__ = ("_events", "_remarked", "_units", "now_ns", "work")
 
     def __init__(self) -> None:
         self.now_ns = 0
+        self.work = 0
         self._events: list[Event] = []
         self._units: list[AccessUnit] = []
         self._remarked: set[str] = set()
 
     def unit(self, unit: AccessUnit) -> None:
+        self.work += 1
         self._units.append(unit)
 
     def event(self, event: Event) -> None:

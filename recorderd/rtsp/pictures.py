@@ -19,6 +19,8 @@ from recorderd.rtsp.output import Output
 from recorderd.rtsp.parameter_sets import ParameterSets
 
 PROOF = 3
+MAX_AGGREGATED = 512  # NAL units in one packet: a picture of 4K in slices of a macroblock row has 136
+SET_WORK = 60  # packets (`Output.work`) that are as much work as a new parameter set
 MAX_UNIT_BYTES = 16 * 1024 * 1024
 MAX_WAITING_BYTES = 64 * 1024  # of NAL units that wait for their picture
 
@@ -165,9 +167,12 @@ class Pictures:
 
     def _take_sets(self, sets: list[tuple[int, bytes]]) -> None:
         try:
-            self._sets_changed |= self._sets.update(sets)
+            if not self._sets.update(sets):
+                return
+            self._sets_changed = True
         except MediaError as error:
             self._output.remark(f"parameter sets cannot be read: {error}")
+        self._output.work += SET_WORK * len(sets)
 
     # --- NAL units ---------------------------------------------------------------------------------------
 

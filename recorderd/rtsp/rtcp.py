@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+MAX_PACKETS = 64  # in one compound packet
 _SR, _RR, _SDES, _BYE = 200, 201, 202, 203
 
 
@@ -36,10 +37,15 @@ class ReportBlock:
 
 
 def parse_compound(data: bytes | memoryview) -> list[SenderInfo | Bye]:
-    """What matters in a compound packet. Stops quietly at the first thing that is not RTCP: reports are evidence, never needed."""
+    """What matters in a compound packet.
+
+    Stops quietly at the first thing that is not RTCP, and after `MAX_PACKETS`: reports are evidence, never needed.
+    """
     out: list[SenderInfo | Bye] = []
     position, end = 0, len(data)
-    while position + 4 <= end:
+    for _ in range(MAX_PACKETS):
+        if position + 4 > end:
+            break
         first, kind, words = struct.unpack_from(">BBH", data, position)
         stop = position + 4 + 4 * words
         if first >> 6 != 2 or stop > end:

@@ -16,8 +16,10 @@ from recorderd.ingest.stream import StreamState
 from recorderd.model.causes import GapCause
 from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import StreamRequest
+from recorderd.rtsp.client import MAX_WORK
 from tests.ingest.fake_camera import FakeCamera
 from tests.ingest.gather import Gather
+from tests.rtsp.packets import rtp
 from tests.simulated_time import FakeClock, run_simulated
 
 RECEIVER = uuid.UUID(int=1)
@@ -291,6 +293,40 @@ def test_one_flooding_camera_is_cut_off_and_tried_again():
 
     world = simulate(scenario)
     assert world.sink.said("closed")[0][1] is GapCause.CAMERA_ERROR
+
+
+def test_a_camera_that_sends_more_packets_than_can_be_taken_in_is_cut_off():
+    async def scenario(world):
+        await world.clock.sleep(5)
+        tiny = b"$\x00\x00\x0e" + rtp(0, 0, b"\x06\x00")
+        world.camera._send = lambda wire, number, ticks: wire.deliver(tiny * 10_000)
+        while not world.sink.said("closed"):
+            await world.clock.sleep(1)
+
+    world = simulate(scenario)
+    (_, cause, detail), *_ = world.sink.said("closed")
+    assert cause is GapCause.CAMERA_ERROR
+    assert detail == "the camera sends more packets, or more nonsense, than can be taken in"
+
+
+def test_what_a_camera_sent_in_one_burst_before_it_closed_is_not_lost():
+    """More packets than one sweep takes on, and then the end: they all count."""
+
+    async def scenario(world):
+        await world.clock.sleep(5)
+        (wire,) = world.camera.wires
+        have = len(world.sink.tracks[0])
+        at = world.sink.tracks[0][-1].pts - wire.track.start
+        burst = b"".join(b"".join(wire.track.frames(at + n, [b"\x41\x9a\x00\x00"])) for n in range(1, 2 * MAX_WORK))
+        wire.deliver(burst)
+        wire.end()
+        while not world.sink.said("closed"):
+            await world.clock.sleep(0.01)
+        assert len(world.sink.tracks[0]) - have >= 2 * MAX_WORK - 1
+        assert not world.sink.said("interrupted")
+
+    world = simulate(scenario)
+    assert world.sink.said("closed")[0][1] is GapCause.CAMERA_CLOSED
 
 
 def test_the_rate_cap_drops_whole_stretches_and_says_so():

@@ -7,9 +7,11 @@ some state. What has to hold afterwards is in `check`.
 from __future__ import annotations
 
 import functools
+import gzip
 import random
 import zlib
 
+from recorderd.media.h264 import parse_avcc
 from recorderd.model.stream import Codec
 from recorderd.rtsp.client import Client
 from recorderd.rtsp.messages import MAX_BODY_BYTES, MAX_HEAD_BYTES
@@ -221,19 +223,42 @@ def fuzz(seed: int, inputs: int) -> None:
         check(subject, fed)
 
 
-def hostile_streams() -> dict[str, bytes]:
-    """Megabyte streams made to be slow: every byte may be the start of something."""
-    size = 128 * 1024
+def hostile_streams(size: int) -> dict[str, bytes]:
+    """Streams of about `size` bytes made to be slow: every byte may be the start of something, or costs a lot to understand.
+
+    They are for a session of `hostile_sdp`.
+    """
+    sps, pps = (group[0] for group in parse_avcc(clips.video().form.config))
+    changing = [aggregate([sps + number.to_bytes(3, "big"), pps], b"\x18") for number in range(size // 80)]
+    small = aggregate([b"\x06\x00"] * 500, b"\x18")
+    bomb = gzip.compress(bytes(1_000_000))
     return {
         "dollars": b"$" * size,
         "empty frames": b"$\x00\x00\x00" * (size // 4),
         "frames of one byte": b"$\x00\x00\x01\x80" * (size // 5),
-        "smallest packets": frame(rtp(0, 0, b"")) * (size // 16),
+        "smallest packets": b"".join(frame(rtp(i, 0, b"")) for i in range(size // 16)),
         "almost frames": b"$\x00\x00\x10\x80\x60" * (size // 6),
         "almost messages": b"RTSP/" * (size // 5),
+        "messages": b"RTSP/1.0 200 OK\r\n\r\n" * (size // 19),
+        "requests": b"OPTIONS * RTSP/1.0\r\n\r\n" * (size // 22),
         "line ends": b"\r\n" * (size // 2),
+        "line ends apart": b"\r\nx" * (size // 3),
         "header without end": b"RTSP/1.0 200 OK\r\n" + b"a: b\r\n" * (size // 6),
         "zeros": bytes(size),
         "tiny fragments": b"".join(frame(rtp(i, 0, b"\x7c\x05\x00")) for i in range(size // 19)),
-        "tiny aggregates": frame(rtp(0, 0, b"\x18" + b"\x00\x01\x06" * 20000)) * 2,
-    }
+        "tiny pictures": b"".join(frame(rtp(i, i, b"\x65\x88", marker=True)) for i in range(size // 18)),
+        "tiny aggregates": b"".join(frame(rtp(i, 0, small)) for i in range(size // len(small))),
+        "endless aggregates": frame(rtp(0, 0, b"\x18" + b"\x00\x01\x06" * 20000)) * (size // 60_000),
+        "new parameter sets": b"".join(frame(rtp(i, i, sets + b"\x00\x02\x65\x88", marker=True)) for i, sets in enumerate(changing)),
+        "many headers": b"".join(
+            frame(rtp(i, i, b"\xff\xf0" + bytes(8200), kind=97, marker=True), 2) for i in range(size // 8200)
+        ),
+        "compressed zeros": b"".join(
+            frame(rtp(i, i, bomb, kind=98, marker=True), 4) for i in range(size // len(bomb))
+        ),
+        "goodbyes": frame(b"\x80\xcb\x00\x00" * 16_000, 1) * (size // 64_000),
+    }  # fmt: skip
+
+
+def hostile_sdp() -> str:
+    return f"v=0\r\n{video_section(clips.video())}{AAC_SECTION}{GZIP}"
