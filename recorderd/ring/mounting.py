@@ -15,6 +15,8 @@ from recorderd.ring.border import Ledger
 from recorderd.ring.checkpoints import CheckpointHistory
 from recorderd.ring.device import Device
 from recorderd.ring.disk_threads import DiskCalls
+from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.rebuilding import begin_rebuild
 from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_store
 from recorderd.ring.store import Store
 
@@ -45,6 +47,7 @@ class Mounting:
     clock: Clock
     boot_id: uuid.UUID
     at_least: int = 0
+    may_rebuild: bool = True
     history: CheckpointHistory = field(default_factory=CheckpointHistory)
 
     async def mount(self, last: Store | None) -> Store:
@@ -56,15 +59,7 @@ class Mounting:
                 device = await calls.run(self.open_device)
                 if last is not None:
                     return await reopen_store(last, device, calls, history=self.history)
-                return await open_store(
-                    device,
-                    calls,
-                    ledger=self.ledger,
-                    clock=self.clock,
-                    boot_id=self.boot_id,
-                    at_least=self.at_least,
-                    history=self.history,
-                )
+                return await self._open(device, calls)
         except _MOUNT_ERRORS as error:
             if device is not None:
                 with contextlib.suppress(OSError):
@@ -72,6 +67,31 @@ class Mounting:
             calls.close()
             missing = isinstance(error, (FileNotFoundError, NotARing))
             raise CannotMount(GapCause.DISK_MISSING if missing else GapCause.DISK_ERROR, _in_words(error)) from error
+
+    async def _open(self, device: Device, calls: DiskCalls) -> Store:
+        try:
+            return await open_store(
+                device,
+                calls,
+                ledger=self.ledger,
+                clock=self.clock,
+                boot_id=self.boot_id,
+                at_least=self.at_least,
+                history=self.history,
+            )
+        except NeedsRebuild as error:
+            if not self.may_rebuild or not isinstance(self.ledger, RingLedger):
+                raise
+            return await begin_rebuild(
+                device,
+                calls,
+                ledger=self.ledger,
+                clock=self.clock,
+                boot_id=self.boot_id,
+                why=str(error),
+                at_least=self.at_least,
+                history=self.history,
+            )
 
 
 @contextlib.asynccontextmanager

@@ -41,7 +41,7 @@ from recorderd.ring.layout import (
 from recorderd.ring.leases import Leases
 from recorderd.ring.profiles import profile_by_number
 from recorderd.ring.slot_writing import Io
-from recorderd.ring.store import Store
+from recorderd.ring.store import Rebuild, Store
 from recorderd.ring.table import SlotTable
 
 GENERATION_GAP: Final = (
@@ -135,6 +135,8 @@ async def open_store(
         store.to_scrub.extend(table.to_scrub())
         ledger.recovered()
         store.faults = faults
+        if waiting := table.to_adopt():
+            store.rebuild = Rebuild(len(waiting))
         await begin(store, following)
     except BaseException:
         await calls.run(device.close, handle)
@@ -190,6 +192,7 @@ async def reopen_store(
         consumption=old.consumption,
         to_free=old.to_free,
         to_scrub=old.to_scrub,
+        rebuild=old.rebuild,
     )
     for slot in store.table.in_state(SlotState.RESERVED, SlotState.OPEN):
         if slot not in store.unscanned:

@@ -30,6 +30,7 @@ from recorderd.ring.reading import SlotReader, read_slot
 from recorderd.ring.ring_status import Condition, status_of
 from recorderd.ring.ring_status import RingState as RingState
 from recorderd.ring.ring_status import RingStatus as RingStatus
+from recorderd.ring.stocktaking import take_stock
 from recorderd.ring.store import DiskFailed, Store
 from recorderd.ring.upkeep import scan_slots, watch, write_checkpoints
 from recorderd.ring.writers import QueueBound, RingWriter
@@ -61,10 +62,11 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         at_least: int = 0,
+        may_rebuild: bool = True,
         name: str = "ring",
     ) -> None:
         self.ledger = ledger
-        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, at_least)
+        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, at_least, may_rebuild)
         self._clock = clock
         self._head = head
         self._retry_s = retry_s
@@ -96,10 +98,12 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         at_least: int = 0,
+        may_rebuild: bool = True,
     ) -> Ring:
         """The ring in `folder`, not mounted yet: `run` does that.
 
-        `at_least` (a `newest_checkpoint` seen earlier) refuses an older copy of the disk.
+        `at_least` (a `newest_checkpoint` seen earlier) refuses an older copy of the disk. `may_rebuild`: whether lost
+        tables are made anew from the slots.
         `durability` as in `FileDevice`.
         """
         return cls(
@@ -111,6 +115,7 @@ class Ring:
             queue_bytes=queue_bytes,
             retry_s=retry_s,
             at_least=at_least,
+            may_rebuild=may_rebuild,
             name=str(folder),
         )
 
@@ -336,6 +341,9 @@ class Ring:
         waiters, self._committed = self._committed, asyncio.Event()
         waiters.set()
         if store.starving and not store.pool and store.table.count(SlotState.FREE) == 0:
+            if store.rebuild is not None and not store.rebuild.done:
+                self._condition.degrade(GapCause.DISK_ERROR, store.rebuild.words())
+                return
             self._condition.degrade(
                 GapCause.RING_FULL_OF_LOCKS, "no slot can be recycled: locks, minima or readers keep all of them"
             )
@@ -350,7 +358,7 @@ class Ring:
             beside = [
                 group.create_task(watch(store, self._clock, self._name, partial(self._note_age, store))),
                 group.create_task(write_checkpoints(store, self._clock, self._name, self._retry_s)),
-                group.create_task(scan_slots(store, self._name, self._urge.set)),
+                group.create_task(self._take_stock(store)),
             ]
             try:
                 failure = await self._ticks(store)
@@ -394,7 +402,22 @@ class Ring:
     async def scan_now(self) -> None:
         """Scans without `run`, for tools."""
         if self._store is not None:
-            await scan_slots(self._store, self._name, self._urge.set)
+            await self._take_stock(self._store)
+
+    async def _take_stock(self, store: Store) -> None:
+        """What old slots hold: those that a crash left open, and all of them when the tables are lost."""
+        await scan_slots(store, self._name, self._urge.set)
+        try:
+            await take_stock(store, self._next_commit, self._name)
+        except OSError as error:  # the disk's fault: the next mount goes on
+            log.error("%s: the tables are not made anew yet: %s", self._name, error)
+
+    async def _next_commit(self) -> None:
+        """Returns after a commit; makes it when `run` does not."""
+        if self._running:
+            await self._committed.wait()
+        else:
+            await self.tick()
 
     async def _last_commits(self, store: Store) -> None:
         await self.tick()

@@ -12,6 +12,8 @@ from recorderd.ring.store import Statistics, Store
 
 log = logging.getLogger(__name__)
 
+_LOSSES_SHOWN = 8
+
 
 class RingState(enum.StrEnum):
     CLOSED = "closed"
@@ -94,5 +96,18 @@ def status_of(store: Store | None, condition: Condition, queued_bytes: int) -> R
         reach_forecast_s=forecast / 1e9 if forecast is not None else None,
         worst_loss_s=store.statistics.worst_delay_ns / 1e9,
         statistics=store.statistics,
-        faults=tuple(store.faults),
+        faults=(*store.faults, *_of_rebuild(store)),
+    )
+
+
+def _of_rebuild(store: Store) -> tuple[str, ...]:
+    rebuild = store.rebuild
+    if rebuild is None:
+        return ()
+    shown = rebuild.losses[:_LOSSES_SHOWN]
+    more = len(rebuild.losses) - len(shown)
+    return (
+        *(() if rebuild.done else (rebuild.words(),)),
+        *shown,
+        *((f"{more} more losses: recorderctl fsck tells them",) if more else ()),
     )

@@ -69,6 +69,22 @@ class Statistics:
     worst_delay_ns: int = 0  # from a fragment's first arrival to its durability
 
 
+@dataclass(slots=True)
+class Rebuild:
+    """How far the tables are made anew from the slots (`rebuilding.py`); `losses` says in words what could not be."""
+
+    slots: int
+    looked: int = 0
+    told: int = 0
+    done: bool = False
+    losses: list[str] = field(default_factory=list)
+
+    def words(self) -> str:
+        if self.looked < self.slots:
+            return f"the tables are being made anew: {self.looked} of {self.slots} slots looked at"
+        return f"the tables are being made anew: {self.told} slots told of"
+
+
 @dataclass(eq=False)
 class Store:
     """State of one mounted ring. Changed only on the loop; `apply` is the only way a row of the table changes."""
@@ -116,6 +132,7 @@ class Store:
     _forecast_due_ns: int = 0
     _forecast_ns: int | None = None
     faults: list[str] = field(default_factory=list)  # what opening found wrong, in words
+    rebuild: Rebuild | None = None
 
     def __post_init__(self) -> None:
         self.catalogue = CatalogueFiles(self.io, self.identity.catalogue_bytes)

@@ -108,6 +108,10 @@ class SlotTable:
         wanted = (self.rows["state"] == int(SlotState.FREE)) & (self.rows["flags"] & int(RowFlag.SCRUB) != 0)
         return [self.ref(int(slot)) for slot in np.flatnonzero(wanted)]
 
+    def to_adopt(self) -> list[int]:
+        """Slots of which a rebuild still has to tell."""
+        return [int(slot) for slot in np.flatnonzero(self.rows["flags"] & int(RowFlag.ADOPT))]
+
     def in_state(self, *states: SlotState) -> list[int]:
         wanted = np.array([int(s) for s in states], dtype=np.uint8)
         return [int(i) for i in np.flatnonzero(np.isin(self.rows["state"], wanted))]
@@ -177,9 +181,11 @@ class SlotTable:
             self.next_order = max(self.next_order, event.order + 1)
         elif isinstance(event, Free):
             self._clear(slot, SlotState.FREE)
+            row["flags"] &= ~int(RowFlag.ADOPT) & 0xFF
             row["flags"] |= int(RowFlag.SCRUB)
         else:
             self._clear(slot, SlotState.BAD)
+            row["flags"] &= ~int(RowFlag.ADOPT) & 0xFF
 
     def _clear(self, slot: int, state: SlotState) -> None:
         row = self.rows[slot]

@@ -20,7 +20,8 @@ async def watch(store: Store, clock: Clock, name: str, tell: Callable[[float], N
         oldest_s = store.io.calls.oldest_s()
         if oldest_s > store.profile.stuck_after_s:
             log.error("%s: a disk call has not returned for %.0f s: given up", name, oldest_s)
-            store.quarantine.update(store.table.in_state(SlotState.OPEN, SlotState.RESERVED))
+            held = set(store.table.in_state(SlotState.OPEN, SlotState.RESERVED))
+            store.quarantine.update(held.difference(store.table.to_adopt()))
             store.io.calls.abandon()
             return
         tell(oldest_s)
@@ -39,7 +40,8 @@ async def write_checkpoints(store: Store, clock: Clock, name: str, retry_s: floa
 
 async def scan_slots(store: Store, name: str, scanned: Callable[[], None]) -> None:
     """Slots that were open when the recorder stopped, while recording already goes on; `scanned` hears of each."""
-    for slot in sorted(store.unscanned):
+    adopted = set(store.table.to_adopt())  # `rebuilding` tells of these
+    for slot in sorted(store.unscanned.keys() - adopted):
         try:
             await scan_open_slot(store, slot)
         except OSError as error:

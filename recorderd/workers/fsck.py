@@ -12,11 +12,9 @@ import msgspec
 
 from recorderd.model.clock import SystemClock
 from recorderd.model.timeline import Trust
-from recorderd.ring.device import FileDevice, UnsafeFile
-from recorderd.ring.disk_threads import DiskThreads
+from recorderd.ring.device import UnsafeFile
 from recorderd.ring.fsck.check import check_ring
 from recorderd.ring.fsck.findings import Finding, Report
-from recorderd.ring.fsck.rebuild import rebuild
 from recorderd.ring.layout import UnknownFeature
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.recovery import NotARing
@@ -32,12 +30,9 @@ async def check(folder: Path, *, deep: bool, repair: bool, may_rebuild: bool, du
     """
     clock = SystemClock(lambda: Trust.RTC)
     boot_id = _boot_id()
-    rebuilt: Report | None = None
     ledger = RingLedger(clock=clock)
-    ring = Ring.at(folder, ledger=ledger, clock=clock, boot_id=boot_id, durability=durability)
-    if not await ring.mount() and may_rebuild:
-        rebuilt = await _rebuild(folder, clock, boot_id, durability)
-        await ring.mount()
+    ring = Ring.at(folder, ledger=ledger, clock=clock, boot_id=boot_id, durability=durability, may_rebuild=may_rebuild)
+    await ring.mount()
     store = ring.store
     if store is None:
         raise NotARing(ring.status().detail)
@@ -48,32 +43,11 @@ async def check(folder: Path, *, deep: bool, repair: bool, may_rebuild: bool, du
         await ring.tick()
     finally:
         await ring.close()
-    if rebuilt is not None:
-        report.findings[:0] = rebuilt.findings
     return report
 
 
 def _boot_id() -> uuid.UUID:
     return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-
-
-async def _rebuild(folder: Path, clock: SystemClock, boot_id: uuid.UUID, durability: str) -> Report:
-    calls = DiskThreads(clock=clock, name="rebuild")
-    device = await calls.run(FileDevice, folder, durability=durability)
-    try:
-        store, report = await rebuild(
-            device,
-            calls,
-            ledger=RingLedger(clock=clock),
-            clock=clock,
-            boot_id=boot_id,
-            progress=_progress,
-        )
-        await calls.run(device.close, store.journal.handle)
-        return report
-    finally:
-        await calls.run(device.release)
-        calls.close()
 
 
 def _progress(done: int, total: int) -> None:

@@ -24,7 +24,6 @@ from recorderd.model.stream import AccessUnit
 from recorderd.recording.service import RecordingService
 from recorderd.ring.archive import Archive
 from recorderd.ring.disk_threads import InlineCalls
-from recorderd.ring.fsck.rebuild import rebuild
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.playback import find_extents, play
 from recorderd.ring.ring import Ring, slot_head
@@ -313,9 +312,6 @@ def test_a_track_created_again_under_its_name_has_no_old_sample(tmp_path: Path, 
         for name in names:
             for offset in range(0, len(disk.files[name].data), 4096):
                 disk.files[name].data[offset] ^= 0xFF
-        ledger = RingLedger(clock=clock)
-        store, _ = await rebuild(disk, InlineCalls(), ledger=ledger, clock=clock, boot_id=uuid.UUID(int=3))
-        store.io.device.release()
         async with Recorder(clock, disk, tmp_path / "state", cameras, boot=4) as recorder:
             await look(recorder)
             await recorder.pictures(100)

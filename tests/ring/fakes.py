@@ -14,7 +14,7 @@ from recorderd.model.ports import Anchor, SampleRun, Writer, WriterSpec, WriterT
 from recorderd.model.stream import Codec, TrackFormat
 from recorderd.model.timeline import RunCause
 from recorderd.ring.border import Item, SlotRef, SlotView, SpanUpdate
-from recorderd.ring.disk_threads import InlineCalls
+from recorderd.ring.disk_threads import DiskCalls, InlineCalls
 from recorderd.ring.formatting import format_ring
 from recorderd.ring.profiles import HDD, Profile
 from recorderd.ring.ring import Ring
@@ -277,10 +277,11 @@ def ring_on(
     *,
     boot: uuid.UUID = BOOT,
     at_least: int = 0,
+    calls: Callable[[], DiskCalls] = InlineCalls,
 ) -> Ring:
     return Ring(
         open_device=disk if callable(disk) else lambda: disk,
-        make_calls=InlineCalls,
+        make_calls=calls,
         ledger=ledger if ledger is not None else ListLedger(),
         clock=clock,
         boot_id=boot,

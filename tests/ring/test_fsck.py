@@ -13,10 +13,8 @@ import pytest
 from recorderd.model.causes import GapCause, RunKind
 from recorderd.model.ports import Anchor
 from recorderd.model.timeline import RunCause, Trust
-from recorderd.ring.disk_threads import InlineCalls
 from recorderd.ring.fsck.check import check_ring
 from recorderd.ring.fsck.findings import Report, Severity
-from recorderd.ring.fsck.rebuild import rebuild
 from recorderd.ring.layout import SlotState
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
@@ -216,10 +214,11 @@ def test_a_ring_without_checkpoints_is_rebuilt_from_its_slots(catalogue_left: bo
         bench.clock.advance(30)
         ledger = RingLedger(clock=bench.clock)
         ring = ring_on(bench.disk, bench.clock, ledger, boot=BOOT)  # type: ignore[arg-type]
-        assert not await ring.mount()
-        store, report = await rebuild(bench.disk, InlineCalls(), ledger=ledger, clock=bench.clock, boot_id=BOOT)
-        assert ([f.subject for f in report.findings if f.severity is not Severity.NOTICE] == []) is catalogue_left
-        store.io.device.release()
+        assert await ring.mount()
+        await ring.scan_now()
+        report = await check_ring(Bench(bench.disk, bench.clock, ledger, ring, bench.runs).store, ledger)
+        assert (faults(report) == []) is catalogue_left, report.findings
+        await ring.close()
 
         ledger = RingLedger(clock=bench.clock)
         ring = ring_on(bench.disk, bench.clock, ledger, boot=BOOT)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from recorderd.ring.fsck.slots import check_slot, show_slot
 from recorderd.ring.fsck.tables import check_tables, unshown_slots
 from recorderd.ring.layout import SlotState
 from recorderd.ring.ledger.ledger import RingLedger
-from recorderd.ring.store import Store
+from recorderd.ring.store import Rebuild, Store
 
 
 async def check_ring(
@@ -22,6 +22,8 @@ async def check_ring(
     report = Report()
     for fault in store.faults:
         report.add(Severity.NOTICE, "", "opening", fault)
+    if store.rebuild is not None:
+        _say_what_is_lost(store.rebuild, report)
     device = store.io.device
     if hasattr(device, "names"):
         folder: FormatDevice = device  # type: ignore[assignment]  # every device that can list its folder is one that can format it
@@ -46,3 +48,12 @@ async def check_ring(
         )
     await check_checkpoints(store, report, repair=repair)
     return report
+
+
+def _say_what_is_lost(rebuild: Rebuild, report: Report) -> None:
+    for loss in rebuild.losses:
+        report.add(Severity.WARNING, "I10", "rebuilt tables", loss)
+    told = f"{rebuild.told} slots told what they hold" if rebuild.done else rebuild.words()
+    report.add(Severity.NOTICE, "I10", "rebuilt tables", told)
+    lost = "the causes of gaps, retention floors and how far each clock was trusted are not kept in slots and are lost"
+    report.add(Severity.NOTICE, "I10", "rebuilt tables", lost)

@@ -37,7 +37,8 @@ def check_tables(store: Store, ledger: RingLedger, report: Report, *, repair: bo
 
 def _slot_table(store: Store, report: Report) -> None:
     rows = store.table.rows
-    generations = rows["generation"][rows["generation"] > 0]
+    used = ~np.isin(rows["state"], (int(SlotState.FREE), int(SlotState.BAD)))  # the others' numbers point at nothing
+    generations = rows["generation"][used & (rows["generation"] > 0)]
     if len(np.unique(generations)) != len(generations):
         report.add(Severity.ERROR, "I2", "slot table", "two slots have the same generation")
     if len(generations) and int(generations.max()) >= store.table.next_generation:

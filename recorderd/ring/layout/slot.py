@@ -52,6 +52,7 @@ class RowFlag(enum.IntFlag):
     VIRGIN = 1  # holds bytes that were never written: a commit needs syncfs while it is open
     RETIRED = 2  # a write failed here: readable, but becomes BAD instead of being reserved again
     SCRUB = 8  # freed: its head is still to be overwritten
+    ADOPT = 16  # of an earlier life of the tables: what it holds is still to be found out and told (`rebuilding.py`)
     REFUSED = 4  # the file is not what format made (links, size, shared extents)
 
 

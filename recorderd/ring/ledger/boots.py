@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 import struct
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from recorderd.model.timeline import Instant
@@ -23,6 +24,9 @@ MAX_BOOT_NS = 1 << 59  # 18 years of uptime: more is nonsense
 MAX_BOOTS = 65_535
 MAX_NUMBER = (1 << 32) - 1
 MAX_RING_NS = 1 << 62
+ROOM_NS = 1 << 61  # of the axis, for the boots that a rebuild finds in the slots while recording goes on behind them
+_ROOM_NUMBERS = 1 << 16
+_ROOM_BETWEEN_NS = 366 * 86_400_000_000_000  # at most: media of a boot may be newer than what its slots' heads say
 
 _ROW = struct.Struct("<I16sqqq")
 
@@ -53,6 +57,7 @@ class BootTable:
         self._stretches: list[Stretch] = []
         self._starts: list[int] = []  # start_ring_ns of each, ascending
         self.version = 0  # grows with every change that moves the axis
+        self._first = (0, 0)  # number and ring time of the first stretch
 
     def __len__(self) -> int:
         return len(self._stretches)
@@ -87,14 +92,41 @@ class BootTable:
         """What `add` takes for a boot first seen at `now_ns`. What arrived earlier in that boot has its place too, if the boot is new."""
         _check_boot_ns(now_ns)
         from_ns = now_ns if any(s.boot_id == boot_id for s in self._stretches) else 0
-        start = self.last_seen_ring_ns() + BETWEEN_BOOTS_NS if self._stretches else 0
-        number = self._numbers[-1] + 1 if self._numbers else 0
+        number, start = self._first
+        if self._stretches:
+            number, start = self._numbers[-1] + 1, self.last_seen_ring_ns() + BETWEEN_BOOTS_NS
         return number, Stretch(boot_id, from_ns, start - from_ns, now_ns)
 
+    def leave_room(self) -> None:
+        """Of an empty table: what comes first lies so far along that every earlier boot fits in before it (`earlier`)."""
+        self._first = (_ROOM_NUMBERS, ROOM_NS)
+
+    def earlier(self, boots: Sequence[tuple[uuid.UUID, int]]) -> list[tuple[int, Stretch]]:
+        """Places before the first stretch, for `add`, of boots in the order in which they were: (boot id, boot time it reached at least).
+
+        Boots that are known are left out, and the oldest ones for which there is no room.
+        """
+        known = {stretch.boot_id for stretch in self._stretches}
+        found = [(boot, through) for boot, through in boots if boot not in known and 0 <= through < MAX_BOOT_NS]
+        found = found[-min(MAX_BOOTS - len(self._stretches), self._numbers[0]) :] if self._numbers else []
+        while found and sum(through for _, through in found) + len(found) * BETWEEN_BOOTS_NS >= self._starts[0]:
+            del found[0]
+        if not found:
+            return []
+        left = self._starts[0] - sum(through for _, through in found)
+        between = min(_ROOM_BETWEEN_NS, left // len(found))
+        placed, at = [], 0
+        for number, (boot, through) in enumerate(found):
+            placed.append((number, Stretch(boot, 0, at, through)))
+            at += through + between
+        return placed
+
     def add(self, number: int, stretch: Stretch) -> None:
-        """Adds a stretch; again is harmless. Raises ValueError when it would not follow the others."""
+        """Adds a stretch behind the others, or where `earlier` placed it; again is harmless. Raises ValueError when it cannot be there."""
         if self._numbers and number <= self._numbers[-1]:
-            if number in self._numbers and self[number].boot_id != stretch.boot_id:
+            if number not in self._numbers:
+                self._insert(number, stretch)
+            elif self[number].boot_id != stretch.boot_id:
                 raise ValueError(f"boot {number} is another boot already")
             return
         if number > MAX_NUMBER or len(self._stretches) >= MAX_BOOTS:
@@ -111,6 +143,19 @@ class BootTable:
         self._starts.append(start)
         self.version += 1
 
+    def _insert(self, number: int, stretch: Stretch) -> None:
+        """Between others, if it fits; one that was forgotten, because nothing of it is stored any more, need not fit."""
+        at = bisect.bisect_left(self._numbers, number)
+        start, end = stretch.start_ring_ns, stretch.base_ns + stretch.through_ns
+        _check_boot_ns(stretch.from_ns)
+        _check_boot_ns(stretch.through_ns)
+        if start < 0 or end >= self._starts[at] or (at and start <= self.end_of(at - 1)) or self.full():
+            return
+        self._numbers.insert(at, number)
+        self._stretches.insert(at, stretch)
+        self._starts.insert(at, start)
+        self.version += 1
+
     def full(self) -> bool:
         return len(self._stretches) >= MAX_BOOTS
 
@@ -124,10 +169,17 @@ class BootTable:
         self.version += 1
 
     def seen(self, number: int, ns: int) -> None:
-        """Notes that boot time reached `ns` in a stretch. Only the newest can still grow into the axis."""
-        if self._numbers and number == self._numbers[-1] and ns > self._stretches[-1].through_ns:
-            _check_boot_ns(ns)
-            self._stretches[-1] = replace(self._stretches[-1], through_ns=ns)
+        """Notes that boot time reached `ns` in a stretch, as far as there is room for it before the next one."""
+        if not self._numbers:
+            return
+        at = bisect.bisect_left(self._numbers, number)
+        if at == len(self._numbers) or self._numbers[at] != number or ns <= self._stretches[at].through_ns:
+            return
+        _check_boot_ns(ns)
+        if at + 1 < len(self._starts):
+            ns = min(ns, self._starts[at + 1] - 1 - self._stretches[at].base_ns)
+        if ns > self._stretches[at].through_ns:
+            self._stretches[at] = replace(self._stretches[at], through_ns=ns)
 
     def place(self, instant: Instant) -> tuple[int, int]:
         """(stretch number, boot ns) of an instant. Raises UnknownBoot."""

@@ -8,6 +8,7 @@ the lines are derived from the points whenever a point comes, so older footage i
 
 from __future__ import annotations
 
+import bisect
 import struct
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,13 +86,27 @@ class EpochTable:
         return EpochPoint(ring_ns, wall_ns, rate if abs(rate) <= MAX_RATE_PPB else 0, trust, False)
 
     def add(self, point: EpochPoint) -> None:
-        """Adds a point at the end; one that is there already is ignored. Raises ValueError when out of order or out of range."""
+        """Adds a point at the end, or to an earlier boot that a rebuild tells of. Of two at the same moment the one with the earlier date
+        counts: a rebuild comes closer to the truth with every slot, from above.
+
+        Raises ValueError when out of order or out of range.
+        """
         if not 0 <= point.ring_ns < MAX_RING_NS or not 0 <= point.wall_ns < MAX_WALL_NS:
             raise ValueError("epoch point out of range")
         if self._points and point.ring_ns <= self._points[-1].ring_ns:
-            if any(known.ring_ns == point.ring_ns for known in self._points):
+            at = bisect.bisect_left(self._points, point.ring_ns, key=lambda known: known.ring_ns)
+            if self._points[at].ring_ns == point.ring_ns:
+                if point.wall_ns < self._points[at].wall_ns:
+                    self._points[at] = point
+                    self.dating += 1
+                    self._stale = True
                 return
-            raise ValueError("epoch points must be added in order")
+            if self._boots.stretch_at(point.ring_ns) == self._boots.stretch_at(self._points[-1].ring_ns):
+                raise ValueError("epoch points must be added in order")
+            self._points.insert(at, point)
+            self.dating += 1
+            self._stale = True
+            return
         if point.step or point.trust != self._points[-1].trust:
             self.dating += 1
         self._points.append(point)
@@ -250,6 +265,8 @@ class EpochTable:
             raise ValueError("epoch table: bad length")
         self._points = []
         for ring_ns, wall_ns, rate, trust, step in _ROW.iter_unpack(section):
+            if self._points and ring_ns <= self._points[-1].ring_ns:
+                raise ValueError("epoch table: out of order")
             self.add(EpochPoint(ring_ns, wall_ns, rate, Trust(trust), bool(step)))
         self._stale = True
 

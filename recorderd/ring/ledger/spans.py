@@ -81,7 +81,10 @@ class SpanTable:
             return
         self._recent.append((new.slot, new.generation, new.fragment, new.to_ns))
         rows = self.table.rows
-        for at in range(len(rows) - 1, max(-1, len(rows) - 1 - _LOOK_BACK), -1):
+        behind = len(rows)
+        if behind and rows["from"][-1] > new.from_ns + TOUCH_NS:  # a rebuild tells of older media
+            behind = int(np.searchsorted(rows["from"], new.from_ns + TOUCH_NS, "right"))
+        for at in range(behind - 1, max(-1, behind - 1 - _LOOK_BACK), -1):
             row = rows[at]
             if row["slot"] != new.slot or row["generation"] != new.generation:
                 continue

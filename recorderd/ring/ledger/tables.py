@@ -246,7 +246,8 @@ class Tables:
                 table.rows["run"] = [joined.get(run, run) for run in ids.tolist()]
         for track in record.tracks:
             gaps = self.gaps_of(track)
-            if gaps.open_from_ns is not None and gaps.open_cause in gap_rows.RECORDER_AWAY:
+            opened = gaps.open_from_ns
+            if opened is not None and opened <= start and gaps.open_cause in gap_rows.RECORDER_AWAY:
                 gaps.close(start)
 
     def _run_stopped(self, record: items.RunStopped) -> None:
@@ -259,7 +260,8 @@ class Tables:
         still = {track for others in self.runs.running().values() for track in others}
         for track in set(tracks) - still:
             gaps = self.gaps_of(track)
-            if gaps.open_from_ns is not None and gaps.open_cause not in gap_rows.RECORDER_AWAY:
+            opened = gaps.open_from_ns
+            if opened is not None and opened <= at and gaps.open_cause not in gap_rows.RECORDER_AWAY:
                 gaps.close(at)
 
     def _tables_of_slot(self, slot: int, generation: int) -> list[SpanTable]:
@@ -309,6 +311,9 @@ class Tables:
 
     def _bury(self, record: items.Buried) -> None:
         pieces = self.ring_ranges(record.pieces)
+        if record.tombstone in self.tombstones.records:  # a rebuild hears of it slot by slot, from each its own pieces
+            pieces = union([*self.tombstones.pieces(record.tombstone), *pieces])
+            record = record._replace(pieces=self.stored_ranges(pieces))
         self.tombstones.put(record, pieces)
         for entry in self.catalogue.tracks_of(record.recording):
             if record.track in (NO_TRACK, entry.index):

@@ -27,17 +27,19 @@ class Tombstones:
         return len(self.records)
 
     def put(self, record: Buried, pieces: Ranges) -> None:
-        """Adds a tombstone whose `pieces` are those of the record in ring time; again is harmless. ValueError at the bound."""
+        """Adds or replaces a tombstone; `pieces` are those of the record in ring time. Raises ValueError at the bound."""
         self.next_id = max(self.next_id, record.tombstone + 1)
-        if record.tombstone in self.records:
-            return
-        if len(self.records) >= self.bound:
-            raise ValueError(
-                f"{self.bound} deletions are remembered already; older ones go when their slots are recycled"
-            )
+        known = self.records.get(record.tombstone)
+        if known is not None and known.recording != record.recording:
+            raise ValueError(f"deletion {record.tombstone} is of another recording already")
+        if known is None:
+            if len(self.records) >= self.bound:
+                raise ValueError(
+                    f"{self.bound} deletions are remembered already; older ones go when their slots are recycled"
+                )
+            self._by_recording.setdefault(record.recording, []).append(record.tombstone)
         self.records[record.tombstone] = record
         self._pieces[record.tombstone] = union(pieces)
-        self._by_recording.setdefault(record.recording, []).append(record.tombstone)
         end = max((stop for _, stop in pieces), default=0)
         self._newest[record.recording] = max(end, self._newest.get(record.recording, 0))
 
