@@ -36,6 +36,7 @@ class DevicesFace:
     def _info(self, device: Device) -> protocol.DeviceInfo:
         fields = msgspec.structs.asdict(device)
         fields["uid"] = str(device.uid)
+        fields["events_state"] = self._service.events_state(device.id)
         return protocol.DeviceInfo(**fields, password_set=self._service.has_secret("device", device.id, "password"))
 
     async def _list(self, call: protocol.ListCall, _: Peer) -> protocol.ListReply:

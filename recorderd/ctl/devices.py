@@ -11,10 +11,11 @@ import msgspec
 from recorderd.ctl import hold
 from recorderd.ctl.session import Failure, Session
 from recorderd.ctl.table import table
-from recorderd.model.device import CertificateValidation, DeviceProtocol, DeviceSettings
+from recorderd.model.device import CertificateValidation, DeviceProtocol, DeviceSettings, EventTransport
 from recorderd.protocol import devices
 from recorderd.protocol.printable import printable
 
+EVENT_TRANSPORTS = tuple(transport.value for transport in EventTransport)
 EXAMPLES = """examples:
   recorderctl devices add rtsp://admin@192.0.2.10/stream1 --record
   recorderctl devices add rtsp://192.0.2.11/stream1 --id door --user admin --on-motion --before 5 --after 10
@@ -77,7 +78,12 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=[p.value for p in DeviceProtocol])
     parser.add_argument("--port", type=int, help="0: the protocol's default")
     parser.add_argument("--certificates", choices=[c.value for c in CertificateValidation], help="how they are checked")
-    parser.add_argument("--events", choices=("on", "off"), help="listen for motion even where nothing records")
+    parser.add_argument(
+        "--events",
+        choices=("on", "off", *EVENT_TRANSPORTS),
+        help="listen for motion even where nothing records; `on` keeps the way they come",
+    )
+    parser.add_argument("--event-port", type=int, help="of the device's web server; 0: 80, with rtspsh 443")
     parser.add_argument("--model")
     parser.add_argument("--mac")
     parser.add_argument("--poe-port", metavar="LABEL")
@@ -99,7 +105,9 @@ def _given(arguments: argparse.Namespace, session: Session) -> DeviceSettings:
         username=arguments.user,
         password=password,
         allow_basic=arguments.allow_basic,
-        events_enabled=None if arguments.events is None else arguments.events == "on",
+        events_enabled=None if arguments.events is None else arguments.events != "off",
+        event_transport=EventTransport(arguments.events) if arguments.events in EVENT_TRANSPORTS else None,
+        event_port=arguments.event_port,
         model=arguments.model,
         mac=arguments.mac,
         poe_port=arguments.poe_port,
@@ -125,7 +133,7 @@ def run_list(_: argparse.Namespace, session: Session) -> int:
             d.address or "-",
             d.protocol.value,
             d.username or "-",
-            "on" if d.events_enabled else "-",
+            d.event_transport.value if d.events_enabled else "-",
             d.poe_port or "-",
             d.model,
         )

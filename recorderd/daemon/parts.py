@@ -29,7 +29,9 @@ from recorderd.daemon.watchdog import LoopProbe, Service
 from recorderd.events.broker import Broker
 from recorderd.events.cameras import CameraEvents
 from recorderd.events.history import History
+from recorderd.events.listening.listeners import Listeners
 from recorderd.events.log import EventLog
+from recorderd.events.reader import Reader
 from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
 from recorderd.model.limits import Limits
@@ -124,7 +126,9 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         observer=ingest,
     )
     clock.trusted_by(network.keeper.trust)
-    camera_events = CameraEvents(broker=broker, clock=clock)
+    reader = Reader(clock=clock)
+    camera_events = CameraEvents(broker=broker, reader=reader)
+    listeners = Listeners(events=camera_events, clock=clock)
     recordings = RecordingService(
         state=state,
         store=ring,
@@ -132,8 +136,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         source=ingest,
         broker=broker,
         clock=clock,
-        metadata=camera_events.submit,
-        camera_lost=camera_events.lost,
+        camera_events=camera_events,
+        event_streams=listeners,
         limits=Limits(recordings=settings.limits.recordings, jobs=settings.limits.jobs),
         time_zone=surroundings.zone.key,
         tick_ns=TICK_NS,
@@ -223,7 +227,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         probe=probe,
         beside=(
             Service("event history", event_log.run),
-            Service("camera events", camera_events.run),
+            Service("camera events", reader.run),
+            Service("event streams", listeners.run),
             Service("storage", storage.run),
             Service("network", network.service.run),
             Service("time", network.keeper.run),

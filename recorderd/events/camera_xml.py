@@ -8,32 +8,23 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-import msgspec
+from recorderd.events.notification import (
+    MAX_DOCUMENT_BYTES,
+    MAX_ITEMS,
+    MAX_NAME_CHARS,
+    MAX_NOTIFICATIONS,
+    MAX_TOPIC_CHARS,
+    MAX_VALUE_CHARS,
+    BadDocument,
+    Notification,
+)
 
-MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_ELEMENTS = 8192
-MAX_NOTIFICATIONS = 256
-MAX_ITEMS = 64
-MAX_TOPIC_CHARS = 256
-MAX_VALUE_CHARS = 1024
 
 _SEPARATOR = "\n"  # cannot occur in a namespace URI or a name
 _TOPICS = {"http://www.onvif.org/ver10/topics": "tns1", "http://www.axis.com/2009/event/topics": "tnsaxis"}
 _OPERATIONS = ("Initialized", "Changed", "Deleted")
-
-
-class BadDocument(ValueError):
-    """Not a document we take; the text says why."""
-
-
-class Notification(msgspec.Struct, frozen=True):
-    """One notification of a camera. `operation` is empty for an event that is no property. Key items are among the source items."""
-
-    topic: str
-    source: tuple[tuple[str, str], ...]
-    data: tuple[tuple[str, str], ...]
-    operation: str
 
 
 class _Reader:
@@ -91,7 +82,7 @@ class _Reader:
 
     def _item(self, items: list[tuple[str, str]], attributes: dict[str, str]) -> None:
         item, value = attributes.get("Name", ""), attributes.get("Value", "")
-        if not item or len(item) > 64 or len(value) > MAX_VALUE_CHARS or len(items) >= MAX_ITEMS:
+        if not item or len(item) > MAX_NAME_CHARS or len(value) > MAX_VALUE_CHARS or len(items) >= MAX_ITEMS:
             raise BadDocument("an item without a name, too long, or one too many")
         items.append((item, value))
 

@@ -1,171 +1,144 @@
-"""Events of the cameras: documents to the sandboxed worker, notifications back, and the recorder's own `UniversalMotionDetection`.
+"""Events of the cameras: what they say becomes the recorder's events, and any motion its own `UniversalMotionDetection`.
 
 A camera's event is published with its own topic and one more source item, `device`, so that two cameras cannot be mistaken for each other.
 Any motion of a device raises `UniversalMotionDetection` for it; it falls when nothing moves any more, and when the camera is lost, with
 everything else the camera had stated.
+
+A device may speak with several voices: two of its streams carry metadata, or its event stream comes beside them. The voice that spoke
+first is heard; what the others state is remembered, and counts from the moment the first one falls silent. So no event is told twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import struct
-import sys
 import uuid
-from collections import deque
-from dataclasses import dataclass
-
-import msgspec
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from recorderd.events.broker import Broker, Instance, check_event
-from recorderd.events.camera_xml import MAX_DOCUMENT_BYTES, Notification
 from recorderd.events.filter import BadFilter
 from recorderd.events.motion import motion_state
-from recorderd.model.ports import Clock, Event
+from recorderd.events.notification import Answer, Kind, Notification
+from recorderd.events.reader import Reader
+from recorderd.model.ports import Event
 
 log = logging.getLogger(__name__)
 
 UNIVERSAL_MOTION = "tns1:RuleEngine/tnsaxis:UniversalMotionDetection"
-MAX_WAITING_BYTES = 4 << 20
-MAX_ANSWER_BYTES = 2 << 20
-ANSWER_TIMEOUT_S = 10.0
-RESTART_S = 2.0
-_LENGTH = struct.Struct(">I")
+MAX_STATED = 500  # property events of one voice
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the worker says about one document."""
-
-    notifications: list[Notification] = []
-    error: str = ""
+class NotRead(Exception):
+    """Too much waits for the worker, or it ended over the document."""
 
 
-_ANSWERS = msgspec.json.Decoder(Answer)
+@dataclass(slots=True, eq=False)
+class _Voice:
+    """One stream of events of a device, from its first document to its loss."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Document:
+    id: uuid.UUID
     device: str
-    life: int  # of the device's connection: what was sent before a loss does not count after it
-    data: bytes
-    arrival_ns: int
+    stated: dict[Instance, Event] = field(default_factory=dict)  # its property events in force
 
 
 class CameraEvents:
-    """`submit` and `lost` are what `RecordingService` is given; `run` keeps the worker alive."""
+    """Implements `ports.CameraEventSink`."""
 
-    def __init__(self, *, broker: Broker, clock: Clock, command: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, broker: Broker, reader: Reader) -> None:
         self._broker = broker
-        self._clock = clock
-        self._command = command or (sys.executable, "-m", "recorderd.workers.camera_events")
-        self._waiting: deque[_Document] = deque()
-        self._waiting_bytes = 0
-        self._wake = asyncio.Event()
-        self._lives: dict[str, int] = {}
-        self._stated: dict[str, dict[Instance, Event]] = {}  # device -> its property events in force
+        self._reader = reader
+        self._voices: dict[uuid.UUID, _Voice] = {}
+        self._of_device: dict[str, list[_Voice]] = {}  # the first one speaks
         self._moving: dict[str, set[Instance]] = {}
-        self.documents = 0
-        self.dropped = 0
+        self._overrun: set[str] = set()
         self.refused = 0
-        self.restarts = 0
 
-    def submit(self, receiver: uuid.UUID, device: str, document: bytes, arrival_ns: int) -> None:
-        """One metadata document of a device. Those without notifications (pictures' analytics, many a second) go no further."""
+    # --- documents -----------------------------------------------------------------------------------------
+
+    def submit(self, voice: uuid.UUID, device: str, document: bytes, arrival_ns: int) -> None:
+        """One metadata document of a receiver. Those without notifications (pictures' analytics, many a second) go no further."""
         if b"NotificationMessage" not in document:
             return
-        owner = device or str(receiver)
-        if len(document) > MAX_DOCUMENT_BYTES or self._waiting_bytes + len(document) > MAX_WAITING_BYTES:
-            self.dropped += 1
-            return
-        self._waiting.append(_Document(owner, self._lives.setdefault(owner, 0), document, arrival_ns))
-        self._waiting_bytes += len(document)
-        self._wake.set()
+        speaks = self._voice(voice, device or str(voice))
+        taken = self._reader.submit(
+            speaks.device, Kind.XML, document, lambda answer: self._take(speaks, answer, arrival_ns)
+        )
+        if not taken and speaks.device not in self._overrun:
+            self._overrun.add(speaks.device)
+            log.warning("%s: events come faster than they can be read, some are lost", speaks.device)
+        elif taken:
+            self._overrun.discard(speaks.device)
 
-    def lost(self, device: str) -> None:
-        """The camera is gone: nothing it stated holds any more."""
-        self._lives[device] = self._lives.get(device, 0) + 1
-        for topic, source in list(self._stated.pop(device, {})):
-            self._broker.publish(Event(topic, source, (), "Deleted"))
-        if self._moving.pop(device, None) is not None:
-            self._tell_motion(device, False)
+    async def read(self, voice: uuid.UUID, device: str, kind: Kind, document: bytes, arrival_ns: int) -> Answer:
+        """The same for an event stream, which waits for the answer before it takes the next document. Raises `NotRead`."""
+        speaks = self._voice(voice, device)
+        done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
 
-    # --- the worker ----------------------------------------------------------------------------------------
+        def taken(answer: Answer | None) -> None:
+            self._take(speaks, answer, arrival_ns)
+            if not done.done():
+                done.set_result(answer)
 
-    async def run(self) -> None:
-        """Starts the worker when there is something for it, and again when it died. Runs until cancelled."""
-        while True:
-            await self._something_waits()
-            worker = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_ANSWER_BYTES
-            )
-            try:
-                await self._serve(worker)
-            except (OSError, EOFError, TimeoutError, msgspec.DecodeError) as error:
-                self.restarts += 1
-                log.error("the worker for camera events ended (%s); another one starts", error or type(error).__name__)
-            finally:
-                if worker.returncode is None:
-                    worker.kill()
-                await worker.wait()
-            await self._clock.sleep(RESTART_S)
+        if not self._reader.submit(device, kind, document, taken):
+            raise NotRead("events come faster than they can be read")
+        answer = await done
+        if answer is None:
+            raise NotRead("the worker ended over a document")
+        return answer
 
-    async def _something_waits(self) -> None:
-        while not self._waiting:
-            self._wake.clear()
-            await self._wake.wait()
+    def _voice(self, voice: uuid.UUID, device: str) -> _Voice:
+        known = self._voices.get(voice)
+        if known is not None and known.device == device:
+            return known
+        if known is not None:  # the receiver belongs to another device now
+            self.lost(voice)
+        made = self._voices[voice] = _Voice(voice, device)
+        self._of_device.setdefault(device, []).append(made)
+        return made
 
-    async def _serve(self, worker: asyncio.subprocess.Process) -> None:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        while True:
-            await self._something_waits()
-            document = self._waiting.popleft()
-            self._waiting_bytes -= len(document.data)
-            worker.stdin.write(_LENGTH.pack(len(document.data)) + document.data)
-            await worker.stdin.drain()
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                (length,) = _LENGTH.unpack(await worker.stdout.readexactly(_LENGTH.size))
-                if length > MAX_ANSWER_BYTES:
-                    raise EOFError(f"an answer of {length} bytes")
-                answer = _ANSWERS.decode(await worker.stdout.readexactly(length))
-            self.documents += 1
-            if answer.error:
-                self.refused += 1
-                log.warning("%s: a metadata document was refused: %s", document.device, answer.error)
-            self._take(document, answer.notifications)
+    def _take(self, voice: _Voice, answer: Answer | None, arrival_ns: int) -> None:
+        if self._voices.get(voice.id) is not voice or answer is None:
+            return  # what was sent before a loss does not count after it
+        if answer.error:
+            self.refused += 1
+            log.warning("%s: an event document was refused: %s", voice.device, answer.error)
+        self.take(voice.id, voice.device, answer.notifications, arrival_ns)
 
     # --- notifications -------------------------------------------------------------------------------------
 
-    def _take(self, document: _Document, notifications: list[Notification]) -> None:
-        device = document.device
-        if self._lives.get(device) != document.life:
-            return
+    def take(self, voice: uuid.UUID, device: str, notifications: Sequence[Notification], arrival_ns: int) -> None:
+        """What a document of a voice says."""
+        speaker = self._voice(voice, device)
+        heard = self._of_device[device][0] is speaker
         for notification in notifications:
             event = Event(
                 notification.topic,
                 (("device", device), *((n, v) for n, v in notification.source if n != "device")),
                 notification.data,
                 notification.operation,
-                boottime_ns=document.arrival_ns,
+                boottime_ns=arrival_ns,
             )
-            try:
-                check_event(event)
-            except BadFilter:
+            if not self._acceptable(speaker, event):
                 self.refused += 1
                 continue
             if event.operation:
-                self._note_state(device, event)
-            self._broker.publish(event)
-            self._note_motion(device, event)
+                _note_state(speaker, event)
+            if heard:
+                self._tell(device, event)
 
-    def _note_state(self, device: str, event: Event) -> None:
-        stated = self._stated.setdefault(device, {})
-        if event.operation == "Deleted":
-            stated.pop((event.topic, event.source), None)
-        else:
-            stated[event.topic, event.source] = event
+    def _acceptable(self, voice: _Voice, event: Event) -> bool:
+        try:
+            check_event(event)
+        except BadFilter:
+            return False
+        if event.topic == UNIVERSAL_MOTION:
+            return False  # the recorder's own word
+        known = (event.topic, event.source) in voice.stated
+        return not event.operation or known or event.operation == "Deleted" or len(voice.stated) < MAX_STATED
 
-    def _note_motion(self, device: str, event: Event) -> None:
+    def _tell(self, device: str, event: Event) -> None:
+        self._broker.publish(event)
         moves = motion_state(event)
         if moves is None:
             return
@@ -179,6 +152,41 @@ class CameraEvents:
         if bool(moving) != before:
             self._tell_motion(device, bool(moving), event.boottime_ns)
 
-    def _tell_motion(self, device: str, active: bool, at_ns: int = 0) -> None:
+    def _tell_motion(self, device: str, active: bool, at_ns: int = 0, operation: str = "Changed") -> None:
         data = (("active", "1" if active else "0"),)
-        self._broker.publish(Event(UNIVERSAL_MOTION, (("device", device),), data, "Changed", boottime_ns=at_ns))
+        self._broker.publish(Event(UNIVERSAL_MOTION, (("device", device),), data, operation, boottime_ns=at_ns))
+
+    # --- losses --------------------------------------------------------------------------------------------
+
+    def lost(self, voice: uuid.UUID) -> None:
+        """A stream of events has ended: nothing it stated holds any more, unless another voice of the device says so."""
+        gone = self._voices.pop(voice, None)
+        if gone is None:
+            return
+        voices = self._of_device[gone.device]
+        heard = voices[0] is gone
+        voices.remove(gone)
+        if not voices:
+            del self._of_device[gone.device]
+        if not heard:
+            return
+        stated = dict(voices[0].stated) if voices else {}
+        for topic, source in gone.stated:
+            if (topic, source) not in stated:
+                self._tell(gone.device, Event(topic, source, (), "Deleted"))
+        for event in stated.values():
+            self._tell(gone.device, Event(event.topic, event.source, event.data, "Changed"))
+
+    def forget(self, device: str) -> None:
+        """The device is no more, and neither is what could be said of it."""
+        for voice in list(self._of_device.get(device, ())):
+            self.lost(voice.id)
+        if self._moving.pop(device, None) is not None:
+            self._tell_motion(device, False, operation="Deleted")
+
+
+def _note_state(voice: _Voice, event: Event) -> None:
+    if event.operation == "Deleted":
+        voice.stated.pop((event.topic, event.source), None)
+    else:
+        voice.stated[event.topic, event.source] = event

@@ -21,12 +21,14 @@ _MOTION = (
 _INTERNAL = "xinternal_data"
 
 
+def is_motion(topic: str) -> bool:
+    try:
+        path = "/".join(name for _, name in event_steps(topic))
+    except BadFilter:
+        return False
+    return _INTERNAL not in path and any(pattern.fullmatch(path) for pattern in _MOTION)
+
+
 def motion_state(event: Event) -> bool | None:
     """True or False where the event is about motion, else None. A non-property motion event says nothing lasting: None."""
-    try:
-        path = "/".join(name for _, name in event_steps(event.topic))
-    except BadFilter:
-        return None
-    if _INTERNAL in path or not any(pattern.fullmatch(path) for pattern in _MOTION):
-        return None
-    return property_value(event)
+    return property_value(event) if is_motion(event.topic) else None

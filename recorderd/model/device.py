@@ -26,6 +26,13 @@ class CertificateValidation(enum.StrEnum):
     LIMITED = "limited"  # the chain is checked, the name is not
 
 
+class EventTransport(enum.StrEnum):
+    """How a device's events come, where they are wanted."""
+
+    METADATA = "metadata"  # the RTSP metadata stream: with the media of a receiver, or alone
+    WEBSOCKET = "websocket"  # an Axis camera's event stream over WebSocket
+
+
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera. `id` is the operator's or the VMS's; `uid` is the recorder's and never reused. Only `id` is mandatory."""
 
@@ -41,6 +48,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     username: str = ""
     allow_basic: bool = False  # Basic authentication without TLS
     events_enabled: bool = False  # listen for motion even where no job records metadata
+    event_transport: EventTransport = EventTransport.METADATA
+    event_port: int = 0  # of the device's web server, for transports other than metadata; 0: 80, with rtspsh 443
     model: str = ""
     mac: str = ""
     poe_port: str = ""  # the label printed on the case
@@ -65,6 +74,8 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     password: str | None = None
     allow_basic: bool | None = None
     events_enabled: bool | None = None
+    event_transport: EventTransport | None = None
+    event_port: int | None = None
     model: str | None = None
     mac: str | None = None
     poe_port: str | None = None

@@ -422,6 +422,47 @@ class Event:
     boottime_ns: int = 0  # 0: the broker stamps it
 
 
+class CameraEventSink(Protocol):
+    """Implemented by events.CameraEvents. A voice is what brings a device's events: a receiver, or an event stream of its own."""
+
+    def submit(self, voice: uuid.UUID, device: str, document: bytes, arrival_ns: int) -> None:
+        """One metadata document; `device` empty: the receiver stands for itself."""
+
+    def lost(self, voice: uuid.UUID) -> None:
+        """The voice has ended: what it stated no longer holds."""
+
+    def forget(self, device: str) -> None:
+        """The device has been removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventStreamRequest:
+    """The event stream of one device, beside its media. Credentials are sent to `host` alone and are never logged."""
+
+    device: str
+    voice: uuid.UUID
+    transport: str  # websocket
+    host: str
+    port: int
+    encrypted: bool
+    username: str = ""
+    password: str = field(default="", repr=False)
+    allow_basic: bool = False
+    certificates: str = "off"  # off, standard, limited: how the device's certificate is checked
+
+
+class EventStreams(Protocol):
+    """Implemented by events.Listeners."""
+
+    def listen(self, request: EventStreamRequest) -> None:
+        """Until `stop`, reconnecting by itself. A second `listen` to a device replaces its request."""
+
+    def stop(self, device: str) -> None: ...
+
+    def state(self, device: str) -> str:
+        """For the operator: "listening", or why not; empty where nothing was asked for."""
+
+
 class EventSink(Protocol):
     """Implemented by events.Broker."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recorderd.model.device import CertificateValidation, DeviceProtocol, DeviceSettings
+from recorderd.model.device import CertificateValidation, DeviceProtocol, DeviceSettings, EventTransport
 from recorderd.protocol.interface import Access, Interface
 from recorderd.protocol.message import Message, Nothing
 
@@ -23,6 +23,9 @@ class DeviceInfo(Message, frozen=True):
     password_set: bool
     allow_basic: bool
     events_enabled: bool
+    event_transport: EventTransport
+    event_port: int
+    events_state: str
     model: str
     mac: str
     poe_port: str

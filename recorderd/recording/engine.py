@@ -82,6 +82,7 @@ class Engine:
         )
         sources.sink = self.recorder
         sources.changed = self.publisher.receiver_changed
+        sources.ended = camera_lost
 
     # --- objects -------------------------------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ class Engine:
         receivers = set(change.touched("receiver"))
         for token in sorted(change.touched("job")):
             self._job_changed(token, recordings, receivers)
-        for device in change.concerned("device"):
+        for device in change.concerned("device") | self._devices_of(receivers):
             receivers.update(self.sources.receivers_of(device))
         calendars = change.touched("schedule") | change.touched("special_days")
         if calendars:
@@ -110,6 +111,14 @@ class Engine:
             self.publisher.forget_receiver(token)
         for token in recordings - self._recordings.keys():
             self.publisher.forget_recording(token)
+
+    def _devices_of(self, receivers: Iterable[str]) -> set[str]:
+        """Which of a device's receivers brings its events may change with any of them."""
+        devices = {self.sources.devices.get(token, "") for token in receivers}
+        for receiver in (self._receivers.get(token) for token in receivers):
+            device = self.sources.device(receiver) if receiver is not None else None
+            devices.add(device.id if device is not None else "")
+        return devices - {""}
 
     def _job_changed(self, token: str, recordings: set[str], receivers: set[str]) -> None:
         self._listening.clear()

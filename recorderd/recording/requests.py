@@ -6,12 +6,13 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from recorderd.model.device import CertificateValidation, Device, DeviceProtocol
-from recorderd.model.ports import StreamRequest
+from recorderd.model.ports import EventStreamRequest, StreamRequest
 from recorderd.model.receiver import Receiver, ReceiverConfiguration, TransportProtocol
 
+AXIS_MEDIA_PATH = "/axis-media/media.amp"
 _TRANSPORTS = {DeviceProtocol.RTSPT: "tcp", DeviceProtocol.RTSPH: "http", DeviceProtocol.RTSPSH: "https"}
 
 
@@ -70,6 +71,16 @@ def full_uri(configuration: ReceiverConfiguration, device: Device | None) -> str
     return urlunsplit(parts)
 
 
+def _options(configuration: ReceiverConfiguration, uri: str, *, events: bool) -> tuple[tuple[str, str], ...]:
+    """The receiver's own, and `event=on` where an Axis camera is to send its events along (VAPIX, RTSP metadata)."""
+    options = tuple((o.name, o.value) for o in configuration.options)
+    parts = urlsplit(uri)
+    given = {name for name, _ in (*options, *parse_qsl(parts.query, keep_blank_values=True))}
+    if not events or parts.path != AXIS_MEDIA_PATH or "event" in given:
+        return options
+    return (*options, ("event", "on"))
+
+
 def stream_request(
     receiver: Receiver,
     device: Device | None,
@@ -87,7 +98,7 @@ def stream_request(
         name=device.id if device is not None else receiver.token,
         uri=uri,
         transport=transport_of(configuration, device),
-        options=tuple((o.name, o.value) for o in configuration.options),
+        options=_options(configuration, uri, events=want_metadata),
         want_video=configuration.video,
         want_audio=configuration.audio,
         want_metadata=configuration.metadata or want_metadata,
@@ -102,6 +113,42 @@ def stream_request(
         password=password if known else "",
         allow_basic=device.allow_basic,
         verify_certificate=device.certificate_validation is not CertificateValidation.OFF,
+    )
+
+
+def metadata_alone(request: StreamRequest) -> StreamRequest:
+    """The same stream without its pictures and sound. An Axis camera need not even encode them."""
+    alone = replace(request, want_video=False, want_audio=False, want_metadata=True, prebuffer_s=0.0)
+    if urlsplit(request.uri).path != AXIS_MEDIA_PATH:
+        return alone
+    kept = tuple((name, value) for name, value in request.options if name not in ("video", "audio"))
+    return replace(alone, options=(("video", "0"), ("audio", "0"), *kept))
+
+
+def metadata_request(device: Device, password: str) -> StreamRequest:
+    """The event stream of an Axis camera of which no stream is known: metadata alone, over RTSP."""
+    receiver = Receiver(
+        id=device.uid,
+        token=device.id,
+        configuration=ReceiverConfiguration(media_uri=AXIS_MEDIA_PATH, device=device.id),
+    )
+    return metadata_alone(stream_request(receiver, device, password, prebuffer_s=0.0, want_metadata=True))
+
+
+def event_stream_request(device: Device, password: str) -> EventStreamRequest:
+    """The event stream of a device's web server. Encrypted as its media are."""
+    encrypted = device.protocol is DeviceProtocol.RTSPSH
+    return EventStreamRequest(
+        device=device.id,
+        voice=device.uid,
+        transport=device.event_transport.value,
+        host=device.address,
+        port=device.event_port or (443 if encrypted else 80),
+        encrypted=encrypted,
+        username=device.username,
+        password=password,
+        allow_basic=device.allow_basic,
+        certificates=device.certificate_validation.value,
     )
 
 

@@ -15,18 +15,27 @@ from typing import TypeVar
 from recorderd.events.broker import Broker
 from recorderd.model.calendar import ScheduleState
 from recorderd.model.destination import Destination
-from recorderd.model.device import Device, DeviceSettings
+from recorderd.model.device import Device, DeviceSettings, EventTransport
 from recorderd.model.faults import NoRecordingJob
 from recorderd.model.group import GroupSettings, RecordingGroup
 from recorderd.model.job import EventFilter, JobRequest, JobState, RecordingJob
 from recorderd.model.limits import Limits
 from recorderd.model.objects import Change, Draft, Objects
-from recorderd.model.ports import Clock, MediaArchive, MediaStore, Retention, StreamSource
+from recorderd.model.ports import (
+    CameraEventSink,
+    Clock,
+    EventStreams,
+    MediaArchive,
+    MediaStore,
+    Retention,
+    StreamSource,
+)
 from recorderd.model.receiver import Receiver, ReceiverConfiguration, ReceiverState
 from recorderd.model.recording import Recording, RecordingConfiguration, Track, TrackConfiguration
 from recorderd.model.schedule import Schedule, SpecialDayGroup
 from recorderd.recording import announce, shortform
 from recorderd.recording.engine import Engine
+from recorderd.recording.listening import Listening
 from recorderd.recording.media import StoredMedia
 from recorderd.recording.operations import Operations
 from recorderd.recording.overrides import Overrides
@@ -54,8 +63,8 @@ class RecordingService:
         source: StreamSource,
         broker: Broker,
         clock: Clock,
-        metadata: Callable[[uuid.UUID, str, bytes, int], None],
-        camera_lost: Callable[[str], None],
+        camera_events: CameraEventSink,
+        event_streams: EventStreams,
         limits: Limits | None = None,
         time_zone: str = "UTC",
         tick_ns: int = 1_000_000_000,
@@ -66,8 +75,7 @@ class RecordingService:
         self.broker = broker
         self._clock = clock
         self._state = state
-        self._metadata = metadata
-        self._camera_lost = camera_lost
+        self._camera_events = camera_events
         self.timetable = Timetable(objects=self.objects, clock=clock, time_zone=time_zone)
         self.engine = Engine(
             objects=self.objects,
@@ -80,9 +88,18 @@ class RecordingService:
             properties=broker.properties,
             note_encoding=self._note_encoding,
             metadata=self._take_metadata,
-            camera_lost=self._take_camera_lost,
+            camera_lost=camera_events.lost,
             tick_ns=tick_ns,
             media_ram_bytes=media_ram_bytes,
+        )
+        self._listening = Listening(
+            objects=self.objects,
+            source=source,
+            streams=event_streams,
+            password=lambda device: state.secret("device", device, "password") or "",
+            receiver=self.engine.sources.listener,
+            metadata=camera_events.submit,
+            lost=camera_events.lost,
         )
         self._transactions = Transactions(objects=self.objects, state=state, applied=self._applied)
         self._overrides = Overrides(clock=clock)
@@ -101,6 +118,7 @@ class RecordingService:
         for recording in self._read().recordings:
             self._set_retention(recording)
         self.engine.start()
+        self._listening.update(d.id for d in self._read().devices)
         try:
             while True:
                 self._wake.clear()
@@ -132,6 +150,9 @@ class RecordingService:
             if recording is not None:
                 self._set_retention(recording)
         self.engine.apply(change)
+        self._listening.update(change.concerned("device"))
+        if change.touched("receiver"):
+            self._listening.update(d.id for d in self._read().devices if d.events_enabled)
         for event in announce.events_of(before, self.objects, change):
             self.broker.publish(event)
         self._wake.set()
@@ -164,16 +185,12 @@ class RecordingService:
             await self._transactions.run(note)
 
     def _take_metadata(self, receiver: uuid.UUID, document: bytes, arrival_ns: int) -> None:
+        """A device that is heard by an event stream of its own is not heard twice."""
         stream = self.engine.sources.by_id.get(receiver)
-        device = self.engine.sources.devices.get(stream.token, "") if stream is not None else ""
-        self._metadata(receiver, device, document, arrival_ns)
-
-    def _take_camera_lost(self, receiver: uuid.UUID) -> None:
-        stream = self.engine.sources.by_id.get(receiver)
-        device = self.engine.sources.devices.get(stream.token, "") if stream is not None else ""
-        others = [s for s in self.engine.sources.streams.values() if s.session is not None]
-        if device and not any(self.engine.sources.devices.get(s.token) == device for s in others):
-            self._camera_lost(device)
+        name = self.engine.sources.devices.get(stream.token, "") if stream is not None else ""
+        device = self._read().devices.get(name) if name else None
+        if device is None or not device.events_enabled or device.event_transport is EventTransport.METADATA:
+            self._camera_events.submit(receiver, name, document, arrival_ns)
 
     def _read(self) -> Draft:
         return self._transactions.read()
@@ -209,7 +226,11 @@ class RecordingService:
 
     async def delete_device(self, device: str) -> None:
         await self.change(lambda d: devices.delete(d, device))
-        self._camera_lost(device)
+        self._camera_events.forget(device)
+
+    def events_state(self, device: str) -> str:
+        """How a device's events come along: "listening", or why not; empty where a receiver brings them, or nobody listens."""
+        return self._listening.state(devices.get(self._read(), device))
 
     # --- receivers -----------------------------------------------------------------------------------------
 

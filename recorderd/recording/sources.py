@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import cast
 
-from recorderd.model.device import Device
+from recorderd.model.device import Device, EventTransport
 from recorderd.model.objects import Objects
 from recorderd.model.ports import Clock, StreamRequest, StreamSink, StreamSource
 from recorderd.model.receiver import Receiver, ReceiverMode
 from recorderd.recording.intake import Stream
-from recorderd.recording.requests import device_of, stream_request
+from recorderd.recording.requests import device_of, metadata_alone, stream_request
 
 
 class Sources:
@@ -33,6 +32,7 @@ class Sources:
         self._source = source
         self.sink: StreamSink | None = None  # set once, before the first `update`
         self.changed: Callable[[uuid.UUID], None] = lambda _: None  # a stream is asked for, or no longer
+        self.ended: Callable[[uuid.UUID], None] = lambda _: None  # a stream was asked for and no longer is
         self._clock = clock
         self._password = password
         self._demand = demand
@@ -82,6 +82,7 @@ class Sources:
                 stream.requested = False
                 self._source.stop(receiver.id)
                 stream.close(None, "")
+                self.ended(receiver.id)
             else:
                 self._requests[token] = request
                 if not stream.requested:
@@ -110,15 +111,19 @@ class Sources:
         if configuration.mode is ReceiverMode.NEVER_CONNECT or not configuration.media_uri:
             return None
         prebuffer_s = self._demand(receiver.token)
-        listens = device is not None and device.events_enabled and self._first_of(device) is receiver
+        listens = device is not None and self._brings_events(device, receiver)
         needed = prebuffer_s is not None or configuration.mode is ReceiverMode.ALWAYS_CONNECT
         if not needed and not listens:
             return None
         password = self._password(device.id) if device is not None else ""
         request = stream_request(receiver, device, password, prebuffer_s=prebuffer_s or 0.0, want_metadata=listens)
-        return request if needed else replace(request, want_video=False, want_audio=False)
+        return request if needed else metadata_alone(request)
 
-    def _first_of(self, device: Device) -> Receiver | None:
+    def _brings_events(self, device: Device, receiver: Receiver) -> bool:
+        wanted = device.events_enabled and device.event_transport is EventTransport.METADATA
+        return wanted and self.listener(device) is receiver
+
+    def listener(self, device: Device) -> Receiver | None:
         """The receiver whose stream brings a device's events where no job asks for them: its first with a URI."""
         for receiver in self._receivers.values():
             usable = receiver.configuration.media_uri and receiver.configuration.mode is not ReceiverMode.NEVER_CONNECT
@@ -134,4 +139,5 @@ class Sources:
         if self._requests.pop(token, None) is not None:
             self.requests_made += 1
             self._source.stop(stream.receiver)
+            self.ended(stream.receiver)
         self.by_id.pop(stream.receiver, None)

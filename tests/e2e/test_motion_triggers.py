@@ -20,10 +20,9 @@ import pytest
 
 from hw.sim.camera import Camera, ClipSource, SoundSettings, VideoSettings, WithEvents, nal, sound_clip, video_clip
 from hw.sim.camera.clock import CameraClock
-from hw.sim.camera.metadata import VMD4, StatefulEvent, document, notification
+from hw.sim.camera.metadata import VMD4, StatefulEvent
 from recorderd.events.broker import Broker
-from recorderd.events.camera_xml import parse_document
-from recorderd.events.cameras import UNIVERSAL_MOTION, CameraEvents, _Document
+from recorderd.events.cameras import UNIVERSAL_MOTION, CameraEvents
 from recorderd.events.history import History
 from recorderd.media.nal import split_lengths
 from recorderd.model.job import (
@@ -45,6 +44,7 @@ from recorderd.recording.exports import make_plan
 from recorderd.ring.playback import play
 from recorderd.ring.samples import StoredSample
 from tests.e2e.rig import Rig
+from tests.events.hearing import ReadHere
 from tests.simulated_time import FakeClock, run_simulated
 
 S = 1_000_000_000
@@ -58,20 +58,12 @@ VIDEO = video_clip(VideoSettings("h264", 160, 120, Fraction(5), gop=10, bitrate_
 SOUND = sound_clip(SoundSettings("pcmu", 8_000, packet_ms=200), 40)
 
 
-class EventsHere(CameraEvents):
-    """Parses documents here and now: the worker's process would be overtaken by simulated time."""
-
-    def submit(self, receiver: uuid.UUID, device: str, document: bytes, arrival_ns: int) -> None:
-        life = self._lives.setdefault(device, 0)
-        self._take(_Document(device, life, document, arrival_ns), parse_document(document))
-
-
 class MotionRig(Rig):
     """One recording of all cameras, while any of them reports motion or a crossed line, with Before and After."""
 
     def __init__(self, clock: FakeClock, cameras: Sequence[Camera], *, slots: int) -> None:
         self.broker = Broker(clock=clock, history=History())
-        self.camera_events = EventsHere(broker=self.broker, clock=clock)
+        self.camera_events = CameraEvents(broker=self.broker, reader=ReadHere(clock=clock))
         super().__init__(
             clock,
             cameras,
@@ -168,7 +160,7 @@ def moving(name: str, clock: FakeClock, seed: int) -> tuple[Camera, WithEvents]:
 
 async def trigger(chance: random.Random, source: WithEvents, *, instant: bool) -> None:
     if instant:
-        source.send(document(notification(LINE_CROSSED, True, "", source.wall_ns())))
+        source.happen(LINE_CROSSED)
     else:
         source.set(VMD4, True)
         await asyncio.sleep(chance.uniform(0.001, 1.5))

@@ -16,16 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorderd.events.broker import Broker
-from recorderd.events.camera_xml import MAX_DOCUMENT_BYTES, BadDocument, parse_document
-from recorderd.events.cameras import UNIVERSAL_MOTION, CameraEvents
+from recorderd.events.camera_xml import parse_document
+from recorderd.events.cameras import MAX_STATED, UNIVERSAL_MOTION, CameraEvents
 from recorderd.events.history import History
 from recorderd.events.motion import motion_state
+from recorderd.events.notification import MAX_DOCUMENT_BYTES, BadDocument
+from recorderd.events.reader import Reader
 from recorderd.model.clock import SystemClock
 from recorderd.model.ports import Event
 from tests.events.documents import document, motion
+from tests.events.hearing import ReadHere
 from tests.simulated_time import FakeClock
 
-RECEIVER = uuid.UUID(int=7)
+ONE, TWO = uuid.UUID(int=7), uuid.UUID(int=8)
 
 
 def test_an_axis_and_an_onvif_notification() -> None:
@@ -154,7 +157,7 @@ def test_the_cage_bounds_memory() -> None:
 
 def test_the_worker_answers_hostile_and_good_documents_alike() -> None:
     documents = [BOMB, document("tns1:VideoSource/MotionAlarm", {}, {"State": "true"}), EXTERNAL]
-    stream = b"".join(struct.pack(">I", len(d)) + d for d in documents)
+    stream = b"".join(struct.pack(">cI", b"X", len(d)) + d for d in documents)
     command = [sys.executable, "-m", "recorderd.workers.camera_events"]
     rest = subprocess.run(command, input=stream, capture_output=True, check=True).stdout
     answers = []
@@ -181,27 +184,28 @@ def test_motion_raises_the_recorders_own_event_and_falls_with_the_camera() -> No
         broker = Broker(clock=SystemClock(), history=History())
         heard: list[Event] = []
         broker.listen(heard.append)
-        cameras = CameraEvents(broker=broker, clock=SystemClock())
-        task = asyncio.create_task(cameras.run())
+        reader = Reader(clock=SystemClock())
+        cameras = CameraEvents(broker=broker, reader=reader)
+        task = asyncio.create_task(reader.run())
 
         def umd() -> list[tuple[str, str]]:
             return [(dict(e.source)["device"], dict(e.data)["active"]) for e in heard if e.topic == UNIVERSAL_MOTION]
 
-        cameras.submit(RECEIVER, "cam1", motion(False, 1, "Initialized"), 5)
-        cameras.submit(RECEIVER, "cam1", motion(True, 1), 6)
-        cameras.submit(RECEIVER, "cam1", motion(True, 2), 7)
-        cameras.submit(RECEIVER, "cam2", motion(True, 1), 8)
-        cameras.submit(RECEIVER, "cam1", motion(False, 1), 9)
-        await until(lambda: cameras.documents == 5)
+        cameras.submit(ONE, "cam1", motion(False, 1, "Initialized"), 5)
+        cameras.submit(ONE, "cam1", motion(True, 1), 6)
+        cameras.submit(ONE, "cam1", motion(True, 2), 7)
+        cameras.submit(TWO, "cam2", motion(True, 1), 8)
+        cameras.submit(ONE, "cam1", motion(False, 1), 9)
+        await until(lambda: reader.documents == 5)
         assert umd() == [("cam1", "0"), ("cam1", "1"), ("cam2", "0"), ("cam2", "1")], "profile 2 still moves"
-        cameras.submit(RECEIVER, "cam1", motion(False, 2), 10)
-        await until(lambda: cameras.documents == 6)
+        cameras.submit(ONE, "cam1", motion(False, 2), 10)
+        await until(lambda: reader.documents == 6)
         assert umd()[-1] == ("cam1", "0")
         assert heard[-1].boottime_ns == 10, "an event is as old as the document that brought it"
-        cameras.submit(RECEIVER, "cam2", motion(True, 2), 11)
-        cameras.lost("cam2")
+        cameras.submit(TWO, "cam2", motion(True, 2), 11)
+        cameras.lost(TWO)
         assert umd()[-1] == ("cam2", "0")
-        await until(lambda: cameras.documents == 7)
+        await until(lambda: reader.documents == 7)
         assert umd()[-1] == ("cam2", "0"), "what was said before the loss does not count after it"
         assert [dict(e.source)["device"] for e in heard if e.operation == "Deleted"] == ["cam2"]
         held = [e for e in broker.properties() if dict(e.source)["device"] == "cam2"]
@@ -212,20 +216,89 @@ def test_motion_raises_the_recorders_own_event_and_falls_with_the_camera() -> No
     asyncio.run(main())
 
 
+def ears() -> tuple[CameraEvents, list[tuple[str, str, str]]]:
+    """What is told: the last step of the topic, the value, the operation."""
+    broker = Broker(clock=FakeClock(), history=History())
+    told: list[tuple[str, str, str]] = []
+    broker.listen(lambda e: told.append((e.topic.rpartition("/")[2], "".join(v for _, v in e.data), e.operation)))
+    return CameraEvents(broker=broker, reader=ReadHere(clock=FakeClock())), told
+
+
+CROSSED = document("tnsaxis:LineCrossed", {}, {"line": "7"}, "")
+
+
+def test_two_voices_of_a_device_say_everything_once() -> None:
+    cameras, told = ears()
+    for document_ in (motion(False, 1, "Initialized"), motion(True, 1), CROSSED):
+        cameras.submit(ONE, "cam", document_, 1)
+        cameras.submit(TWO, "cam", document_, 2)
+    assert told == [
+        ("Camera1Profile1", "0", "Initialized"), ("tnsaxis:UniversalMotionDetection", "0", "Initialized"),
+        ("Camera1Profile1", "1", "Changed"), ("tnsaxis:UniversalMotionDetection", "1", "Changed"), ("tnsaxis:LineCrossed", "7", ""),
+    ]  # fmt: skip
+    told.clear()
+    cameras.lost(TWO)
+    assert told == [], "nobody listened to it"
+    cameras.submit(TWO, "cam", motion(True, 1, "Initialized"), 3)
+    cameras.submit(TWO, "cam", motion(True, 2, "Initialized"), 3)
+    cameras.lost(ONE)
+    assert told == [("Camera1Profile2", "1", "Initialized")], "it still moves: the other voice says so"
+    cameras.submit(TWO, "cam", motion(False, 1), 4)
+    cameras.submit(TWO, "cam", CROSSED, 4)
+    cameras.submit(TWO, "cam", motion(False, 2), 4)
+    assert told[-2:] == [("Camera1Profile2", "0", "Changed"), ("tnsaxis:UniversalMotionDetection", "0", "Changed")]
+    assert ("tnsaxis:LineCrossed", "7", "") in told
+
+
+def test_what_the_next_voice_does_not_say_ends_with_the_first() -> None:
+    cameras, told = ears()
+    cameras.submit(ONE, "cam", motion(True, 1, "Initialized"), 1)
+    cameras.submit(TWO, "cam", motion(True, 2, "Initialized"), 1)
+    told.clear()
+    cameras.lost(ONE)
+    assert told[0] == ("Camera1Profile1", "", "Deleted")
+    assert told[-1] == ("tnsaxis:UniversalMotionDetection", "1", "Changed")
+    cameras.lost(TWO)
+    assert told[-1] == ("tnsaxis:UniversalMotionDetection", "0", "Changed")
+    cameras.forget("cam")
+    assert told[-1] == ("tnsaxis:UniversalMotionDetection", "0", "Deleted")
+
+
+def test_a_receiver_that_goes_over_to_another_device_takes_nothing_along() -> None:
+    cameras, told = ears()
+    cameras.submit(ONE, "cam", motion(True), 1)
+    told.clear()
+    cameras.submit(ONE, "other", motion(False, 1, "Initialized"), 2)
+    assert told[:2] == [("Camera1Profile1", "", "Deleted"), ("tnsaxis:UniversalMotionDetection", "0", "Changed")]
+
+
+def test_a_camera_cannot_fill_the_memory_or_speak_for_the_recorder() -> None:
+    cameras, told = ears()
+    for number in range(MAX_STATED + 100):
+        cameras.submit(ONE, "cam", document("tns1:Device/X", {"n": str(number)}, {"State": "true"}), 1)
+    assert (len(told), cameras.refused) == (MAX_STATED, 100)
+    cameras.submit(ONE, "cam", document("tns1:Device/X", {"n": "0"}, {"State": "false"}), 2)
+    assert told[-1] == ("X", "false", "Changed"), "what is known may change"
+    told.clear()
+    cameras.submit(ONE, "cam", document(UNIVERSAL_MOTION, {"device": "other"}, {"active": "1"}), 3)
+    assert told == []
+
+
 def test_a_worker_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("recorderd.events.cameras.RESTART_S", 0.01)
+    monkeypatch.setattr("recorderd.events.reader.RESTART_S", 0.01)
 
     async def main() -> None:
         dies_once = "import os, sys; f = sys.argv[1]; os.path.exists(f) or (open(f, 'w').close(), os._exit(3)); "
         start = dies_once + "from recorderd.workers.camera_events import main; main()"
         command = (sys.executable, "-c", start, str(tmp_path / "died"))
         broker = Broker(clock=SystemClock(), history=History())
-        cameras = CameraEvents(broker=broker, clock=SystemClock(), command=command)
-        task = asyncio.create_task(cameras.run())
-        cameras.submit(RECEIVER, "cam1", motion(True), 1)
-        await until(lambda: cameras.restarts == 1)
-        cameras.submit(RECEIVER, "cam1", motion(True), 2)
-        await until(lambda: cameras.documents == 1)
+        reader = Reader(clock=SystemClock(), command=command)
+        cameras = CameraEvents(broker=broker, reader=reader)
+        task = asyncio.create_task(reader.run())
+        cameras.submit(ONE, "cam1", motion(True), 1)
+        await until(lambda: reader.restarts == 1)
+        cameras.submit(ONE, "cam1", motion(True), 2)
+        await until(lambda: reader.documents == 1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -233,10 +306,11 @@ def test_a_worker_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_what_waits_is_bounded_and_analytics_go_no_further() -> None:
-    cameras = CameraEvents(broker=Broker(clock=FakeClock(), history=History()), clock=FakeClock())
+    reader = Reader(clock=FakeClock())
+    cameras = CameraEvents(broker=Broker(clock=FakeClock(), history=History()), reader=reader)
     for _ in range(10_000):
-        cameras.submit(RECEIVER, "cam1", b"<tt:Frame>" + b" " * 2000 + b"</tt:Frame>", 1)
-    assert cameras.dropped == 0
+        cameras.submit(ONE, "cam1", b"<tt:Frame>" + b" " * 2000 + b"</tt:Frame>", 1)
+    assert reader.dropped == 0
     for _ in range(10_000):
-        cameras.submit(RECEIVER, "cam1", b"NotificationMessage" + b" " * 1000, 1)
-    assert cameras.dropped > 5000
+        cameras.submit(ONE, "cam1", b"NotificationMessage" + b" " * 1000, 1)
+    assert reader.dropped > 5000

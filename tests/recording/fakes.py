@@ -12,6 +12,7 @@ from recorderd.model.ports import (
     DeletedMedia,
     DurableSink,
     Event,
+    EventStreamRequest,
     FragmentBody,
     LockRefused,
     MediaLocked,
@@ -211,6 +212,40 @@ class FakeView:
 
     def held_s(self) -> float:
         return (self.units[-1].arrival_ns - self.units[0].arrival_ns) / 1e9 if self.units else 0.0
+
+
+@dataclass
+class FakeCameraEvents:
+    """Implements `ports.CameraEventSink`."""
+
+    documents: list[tuple[str, bytes]] = field(default_factory=list)
+    lost_voices: list[uuid.UUID] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    def submit(self, voice: uuid.UUID, device: str, document: bytes, arrival_ns: int) -> None:
+        self.documents.append((device, document))
+
+    def lost(self, voice: uuid.UUID) -> None:
+        self.lost_voices.append(voice)
+
+    def forget(self, device: str) -> None:
+        self.forgotten.append(device)
+
+
+@dataclass
+class FakeEventStreams:
+    """Implements `ports.EventStreams`."""
+
+    requests: dict[str, EventStreamRequest] = field(default_factory=dict)
+
+    def listen(self, request: EventStreamRequest) -> None:
+        self.requests[request.device] = request
+
+    def stop(self, device: str) -> None:
+        del self.requests[device]
+
+    def state(self, device: str) -> str:
+        return "connecting" if device in self.requests else ""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from recorderd.model.ports import Event
 from recorderd.model.receiver import ReceiverConfiguration
 from recorderd.recording.service import RecordingService
 from recorderd.state.store import Store
-from tests.recording.fakes import FakeArchive, FakeSource, FakeStore
+from tests.recording.fakes import FakeArchive, FakeCameraEvents, FakeEventStreams, FakeSource, FakeStore
 from tests.simulated_time import FakeClock
 
 
@@ -52,8 +52,8 @@ class ServiceHouse:
         self.broker = Broker(clock=self.clock, history=History())
         self.events: list[Event] = []
         self.broker.listen(self.events.append)
-        self.documents: list[tuple[str, bytes]] = []
-        self.lost: list[str] = []
+        self.cameras = FakeCameraEvents()
+        self.streams = FakeEventStreams()
         self.service = RecordingService(
             state=DirectStore(self.state),
             store=self.store,
@@ -61,8 +61,8 @@ class ServiceHouse:
             source=self.source,
             broker=self.broker,
             clock=self.clock,
-            metadata=lambda receiver, device, document, arrival_ns: self.documents.append((device, document)),
-            camera_lost=self.lost.append,
+            camera_events=self.cameras,
+            event_streams=self.streams,
             limits=self.limits,
             time_zone=self.time_zone,
         )

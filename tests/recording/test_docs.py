@@ -119,7 +119,7 @@ def test_a_device_that_a_job_uses_is_kept(tmp_path: Path) -> None:
             await service.delete_job(job.token)
             await service.delete_device("cam")
             assert service.list_devices() == []
-            assert house.lost == ["cam"], "what the device had stated no longer holds"
+            assert house.cameras.forgotten == ["cam"], "what the device had stated no longer holds"
 
     run_simulated(main)
 

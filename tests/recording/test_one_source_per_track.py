@@ -29,7 +29,7 @@ from recorderd.ring.playback import find_extents, play
 from recorderd.ring.ring import Ring, slot_head
 from recorderd.ring.samples import samples_of
 from recorderd.state.store import Store
-from tests.recording.fakes import AUDIO, VIDEO, FakeSource
+from tests.recording.fakes import AUDIO, VIDEO, FakeCameraEvents, FakeEventStreams, FakeSource
 from tests.recording.service_house import DirectStore
 from tests.ring.fakes import formatted
 from tests.ring.sim_disk import SimDisk
@@ -104,8 +104,8 @@ class Recorder:
             source=self.cameras,
             broker=Broker(clock=self.clock, history=History()),
             clock=self.clock,
-            metadata=lambda *_: None,
-            camera_lost=lambda _: None,
+            camera_events=FakeCameraEvents(),
+            event_streams=FakeEventStreams(),
             limits=Limits(),
         )
         self.tasks = [asyncio.create_task(self.service.run()), asyncio.create_task(self.ring.run())]

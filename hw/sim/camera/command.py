@@ -16,8 +16,11 @@ from hw.sim.camera.authentication import Credentials
 from hw.sim.camera.camera import Camera
 from hw.sim.camera.clock import CameraClock
 from hw.sim.camera.encoder import VideoSettings
+from hw.sim.camera.event_server import EventServer
 from hw.sim.camera.live import LiveSource
+from hw.sim.camera.metadata import VMD4, WithEvents
 from hw.sim.camera.sound import SoundSettings
+from hw.sim.camera.source import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--size", default="640x360", help="WIDTHxHEIGHT, multiples of 8")
     parser.add_argument("--fps", type=int, default=15)
+    parser.add_argument(
+        "--motion",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="motion in the first half of every so many seconds: in a metadata track, and over an event WebSocket",
+    )
     parser.add_argument("--user", default="", help="ask for this user name (Digest)")
     parser.add_argument("--password", default="", help="and this password; a made-up one, visible in the process list")
     parser.add_argument(
@@ -46,9 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _credentials(options: argparse.Namespace) -> Credentials | None:
+    return Credentials(options.user, options.password, ("SHA-256", "MD5")) if options.user else None
+
+
 def _cameras(options: argparse.Namespace) -> list[Camera]:
     width, _, height = options.size.partition("x")
-    credentials = Credentials(options.user, options.password, ("SHA-256", "MD5")) if options.user else None
+    credentials = _credentials(options)
     wanted = [
         ("h264-aac", options.h264_aac, "h264", SoundSettings("aac", rate=16_000)),
         ("h265-g711", options.h265_g711, "h265", SoundSettings("pcmu", rate=8_000)),
@@ -60,7 +74,9 @@ def _cameras(options: argparse.Namespace) -> list[Camera]:
             video = VideoSettings(
                 codec, int(width), int(height), Fraction(options.fps), gop=2 * options.fps, bitrate_bps=600_000
             )
-            source = LiveSource(video, sound, wall_ns=clock.now_ns)
+            source: Source = LiveSource(video, sound, wall_ns=clock.now_ns)
+            if options.motion:
+                source = WithEvents(source, (VMD4,), wall_ns=clock.now_ns)
             port = options.port + len(cameras) if options.port else 0
             cameras.append(
                 Camera(source, name=name, host=options.host, port=port, credentials=credentials, clock=clock)
@@ -75,9 +91,23 @@ async def _serve(options: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
         cameras = [await stack.enter_async_context(camera) for camera in _cameras(options)]
         urls = [{"name": camera.name, "url": camera.url} for camera in cameras]
+        for camera, told in zip(cameras, urls, strict=True):
+            if isinstance(camera.source, WithEvents):
+                server = EventServer(camera.source, host=options.host, credentials=_credentials(options))
+                told["events"] = f"http://{options.host}:{(await stack.enter_async_context(server)).port}"
+                moving = asyncio.create_task(_move(camera.source, options.motion))
+                stack.callback(moving.cancel)
         if options.control:
-            server = await control.serve({camera.name: camera for camera in cameras}, Path(options.control))
+            commands = await control.serve({camera.name: camera for camera in cameras}, Path(options.control))
             stack.callback(Path(options.control).unlink, missing_ok=True)
-            stack.callback(server.close)
+            stack.callback(commands.close)
         print(json.dumps({"cameras": urls}), flush=True)
         await stop.wait()
+
+
+async def _move(source: WithEvents, every_s: float) -> None:
+    while True:
+        source.set(VMD4, True)
+        await asyncio.sleep(every_s / 2)
+        source.set(VMD4, False)
+        await asyncio.sleep(every_s / 2)

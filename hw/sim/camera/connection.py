@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hw.sim.camera import sdp
 from hw.sim.camera.datagrams import DatagramPair
@@ -163,8 +164,11 @@ class Connection(asyncio.Protocol):
             self._reply(404, request)
             return
         base = request.url.rstrip("/") + "/"
+        media = camera.source.media
+        if quirks.events_on_request and "event=on" not in urlsplit(request.url).query.split("&"):
+            media = tuple(track for track in media if track.kind != "application")
         text = sdp.describe(
-            camera.source.media,
+            media,
             address=camera.host,
             origin=not quirks.sdp_without_origin,
             base=base if quirks.absolute_control else "",

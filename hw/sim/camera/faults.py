@@ -24,6 +24,9 @@ class Quirks:
     packets_per_ms: int = (
         3  # how fast an access unit leaves: 3 x 1400 bytes per ms is a camera behind a 100 Mbit/s port
     )
+    events_on_request: bool = (
+        False  # the metadata track is there only for those who ask with `event=on`, as Axis cameras have it
+    )
     transports: frozenset[str] = frozenset({"tcp", "udp"})
 
 

@@ -54,7 +54,8 @@ def document(notifications: str = "") -> str:
 
 
 def notification(event: StatefulEvent, active: bool, operation: str, wall_ns: int) -> str:
-    """One wsnt:NotificationMessage. `operation`: Initialized, Changed or Deleted."""
+    """One wsnt:NotificationMessage. `operation`: Initialized, Changed or Deleted; empty for an event that is no property."""
+    change = f' PropertyOperation="{operation}"' if operation else ""
     seconds, rest = divmod(wall_ns, 1_000_000_000)
     utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest // 1000:06d}Z"
     items = "".join(f"<tt:SimpleItem Name={quoteattr(n)} Value={quoteattr(v)}/>" for n, v in event.source)
@@ -62,7 +63,7 @@ def notification(event: StatefulEvent, active: bool, operation: str, wall_ns: in
     return (
         f'<wsnt:NotificationMessage><wsnt:Topic Dialect="{_DIALECT}">{escape(event.topic)}</wsnt:Topic>'
         "<wsnt:ProducerReference><wsa5:Address>uri://simulated-camera/ProducerReference</wsa5:Address></wsnt:ProducerReference>"
-        f'<wsnt:Message><tt:Message UtcTime="{utc}" PropertyOperation="{operation}">'
+        f'<wsnt:Message><tt:Message UtcTime="{utc}"{change}>'
         f"<tt:Source>{items}</tt:Source><tt:Key/><tt:Data>{state}</tt:Data></tt:Message></wsnt:Message>"
         "</wsnt:NotificationMessage>"
     )
@@ -93,6 +94,7 @@ class WithEvents:
         name = "vnd.onvif.metadata.gzip" if compressed else "vnd.onvif.metadata"
         self._media = Media("application", name, 98, CLOCK)
         self._playing: set[_Playback] = set()
+        self.hearers: set[Callable[[StatefulEvent, bool, str], None]] = set()  # other ways the events leave the camera
 
     @property
     def media(self) -> tuple[Media, ...]:
@@ -115,7 +117,16 @@ class WithEvents:
         """The event's state now; all sessions are told when it changes."""
         if self.states.get(event) != active:
             self.states[event] = active
-            self.send(document(notification(event, active, "Changed", self.wall_ns())))
+            self._tell(event, active, "Changed")
+
+    def happen(self, event: StatefulEvent) -> None:
+        """An event that is no property: an instant."""
+        self._tell(event, True, "")
+
+    def _tell(self, event: StatefulEvent, active: bool, operation: str) -> None:
+        self.send(document(notification(event, active, operation, self.wall_ns())))
+        for hear in list(self.hearers):
+            hear(event, active, operation)
 
     def send(self, text: str) -> None:
         """Sends any document to all sessions."""

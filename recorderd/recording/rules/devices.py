@@ -49,6 +49,7 @@ def _put(draft: Draft, limits: Limits, old: Device, settings: DeviceSettings) ->
     check.text(device.username, "username", limits.name_chars)
     check.text(device.poe_port, "poe_port", 16)
     check.number(device.port, "port", 0, 65_535)
+    check.number(device.event_port, "event_port", 0, 65_535)
     if device.address:
         check_host(device.address)
     if _SERIAL.fullmatch(device.serial_number) is None:

@@ -12,10 +12,10 @@ from recorderd.model.objects import Draft
 from recorderd.model.receiver import ReceiverConfiguration, StreamOption
 from recorderd.model.recording import Recording, RecordingConfiguration, SourceInformation
 from recorderd.model.streamoptions import BadStreamOptions, StreamOptions, parse_stream_options
+from recorderd.recording.requests import AXIS_MEDIA_PATH
 from recorderd.recording.rules import check, jobs, receivers, recordings
 
 HOUR_MS = 3_600_000
-MEDIA_PATH = "/axis-media/media.amp"
 
 
 def get(draft: Draft, group_id: str) -> RecordingGroup:
@@ -81,7 +81,7 @@ def _own_recording(draft: Draft, limits: Limits, group: RecordingGroup) -> Recor
 def _own_stream(draft: Draft, limits: Limits, group: RecordingGroup) -> RecordingGroup:
     options = stream_options(draft, group.stream_options, prebuffer=group.pre_duration_ms > 0)
     configuration = ReceiverConfiguration(
-        media_uri=MEDIA_PATH,
+        media_uri=AXIS_MEDIA_PATH,
         options=tuple(StreamOption(name=n, value=v) for n, v in options.forwarded),
         device=options.device,
         audio=options.audio,

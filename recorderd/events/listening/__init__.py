@@ -1,0 +1,1 @@
+"""Event streams of cameras beside their media: over WebSocket (Axis)."""
