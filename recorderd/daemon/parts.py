@@ -42,6 +42,7 @@ from recorderd.power.service import PowerService
 from recorderd.recording.exports import Exports
 from recorderd.recording.service import RecordingService
 from recorderd.ring.archive import Archive
+from recorderd.ring.disk_memory import FileDiskMemory
 from recorderd.ring.disks.helper_client import HelperClient
 from recorderd.ring.disks.service import StorageService
 from recorderd.ring.ledger.ledger import RingLedger
@@ -102,6 +103,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         boot_id=boot,
         durability=_DURABILITY[settings.disk.durability],
         queue_bytes=settings.media_ram_bytes() // 2,
+        memory=FileDiskMemory(Path(settings.paths.state) / "disks.json"),
     )
     history = History()
     event_log = EventLog(folder=Path(settings.disk.path), history=history, clock=clock)

@@ -14,6 +14,7 @@ from recorderd.model.ports import Clock
 from recorderd.ring.border import Ledger
 from recorderd.ring.checkpoints import CheckpointHistory
 from recorderd.ring.device import Device
+from recorderd.ring.disk_memory import DiskMemory, NoMemory
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.rebuilding import begin_rebuild
@@ -46,7 +47,7 @@ class Mounting:
     ledger: Ledger
     clock: Clock
     boot_id: uuid.UUID
-    at_least: int = 0
+    memory: DiskMemory = field(default_factory=NoMemory)
     may_rebuild: bool = True
     history: CheckpointHistory = field(default_factory=CheckpointHistory)
 
@@ -76,7 +77,7 @@ class Mounting:
                 ledger=self.ledger,
                 clock=self.clock,
                 boot_id=self.boot_id,
-                at_least=self.at_least,
+                memory=self.memory,
                 history=self.history,
             )
         except NeedsRebuild as error:
@@ -89,7 +90,7 @@ class Mounting:
                 clock=self.clock,
                 boot_id=self.boot_id,
                 why=str(error),
-                at_least=self.at_least,
+                memory=self.memory,
                 history=self.history,
             )
 

@@ -17,6 +17,7 @@ from recorderd.ring.border import STORE_KINDS, Item
 from recorderd.ring.buffers import BufferPool
 from recorderd.ring.checkpoints import CheckpointFiles, CheckpointHistory
 from recorderd.ring.device import Device
+from recorderd.ring.disk_memory import DiskMemory
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import JOURNAL, PIECE, read_bytes
 from recorderd.ring.journal import Journal
@@ -56,7 +57,7 @@ async def begin_rebuild(
     clock: Clock,
     boot_id: uuid.UUID,
     why: str,
-    at_least: int = 0,
+    memory: DiskMemory,
     history: CheckpointHistory | None = None,
 ) -> Store:
     """A mounted ring that knows of its slots only that they are there; both checkpoints say so. Reads the journal and the catalogue.
@@ -67,7 +68,7 @@ async def begin_rebuild(
     identity = await read_identity(device, calls, buffers)
     checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes, history)
     await checkpoints.load()
-    checkpoints.sequence = max(checkpoints.sequence, at_least)
+    checkpoints.sequence = max(checkpoints.sequence, await memory.newest(identity.disk_id))
     handle = await calls.run(device.open, JOURNAL, writable=True, size=identity.journal_blocks * BLOCK)
     try:
         blocks = await _journal_blocks(device, calls, buffers, handle, identity)

@@ -17,8 +17,9 @@ from recorderd.ring.border import STORE_KINDS, Ledger
 from recorderd.ring.buffers import BufferPool
 from recorderd.ring.checkpoints import CheckpointFiles, CheckpointHistory, LoadedCheckpoint
 from recorderd.ring.device import Device
+from recorderd.ring.disk_memory import DiskMemory
 from recorderd.ring.disk_threads import DiskCalls
-from recorderd.ring.files import IDENTITY, IDENTITY_BYTES, JOURNAL, read_bytes
+from recorderd.ring.files import CHECKPOINTS, IDENTITY, IDENTITY_BYTES, JOURNAL, read_bytes
 from recorderd.ring.journal import Journal, Transaction, read_journal
 from recorderd.ring.layout import (
     BLOCK,
@@ -54,6 +55,10 @@ class NotARing(Exception):
     """There is no ring here, or it is not the one expected; the text says which."""
 
 
+class OlderCopy(NotARing):
+    """The ring had come further than what is there: a copy that was made of the disk earlier."""
+
+
 class NeedsRebuild(Exception):
     """Neither checkpoint can be read: the tables must be rebuilt from the slots."""
 
@@ -87,7 +92,7 @@ async def open_store(
     ledger: Ledger,
     clock: Clock,
     boot_id: uuid.UUID,
-    at_least: int = 0,
+    memory: DiskMemory,
     history: CheckpointHistory | None = None,
 ) -> Store:
     """Raises NotARing, NeedsRebuild, UnknownFeature, UnsafeFile, OSError. Nothing is written before everything was read."""
@@ -95,9 +100,11 @@ async def open_store(
     identity = await read_identity(device, calls, buffers)
     checkpoints = CheckpointFiles(device, calls, buffers, identity.disk_id, identity.checkpoint_bytes, history)
     valid, faults = await checkpoints.load()
-    if valid and checkpoints.sequence < at_least:
-        raise NotARing(
-            f"this is an older copy of ring {identity.disk_id} (checkpoint {checkpoints.sequence}, was at {at_least})"
+    known = await memory.newest(identity.disk_id)
+    if valid and checkpoints.sequence < known - len(CHECKPOINTS) + len(valid):  # a damaged one may be the newest
+        raise OlderCopy(
+            f"this is an older copy of ring {identity.disk_id} (at checkpoint {checkpoints.sequence}, the disk was at {known}): "
+            f"it is left alone; remove {memory.where} to use it all the same"
         )
     handle = await calls.run(device.open, JOURNAL, writable=True, size=identity.journal_blocks * BLOCK)
     try:

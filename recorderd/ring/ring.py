@@ -23,6 +23,7 @@ from recorderd.model.timeline import RunCause
 from recorderd.ring.border import Ledger, SlotRef
 from recorderd.ring.commit import Committed, FlushFailed, commit
 from recorderd.ring.device import Device, FileDevice
+from recorderd.ring.disk_memory import DiskMemory, NoMemory
 from recorderd.ring.disk_threads import DiskCalls, DiskThreads
 from recorderd.ring.layout import SlotState
 from recorderd.ring.mounting import CannotMount, Mounting, giving_up_when_stuck
@@ -32,7 +33,7 @@ from recorderd.ring.ring_status import RingState as RingState
 from recorderd.ring.ring_status import RingStatus as RingStatus
 from recorderd.ring.stocktaking import take_stock
 from recorderd.ring.store import DiskFailed, Store
-from recorderd.ring.upkeep import scan_slots, watch, write_checkpoints
+from recorderd.ring.upkeep import remember, scan_slots, watch, write_checkpoints
 from recorderd.ring.writers import QueueBound, RingWriter
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,13 @@ class Ring:
         head: HeadBuilder = slot_head,
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
-        at_least: int = 0,
+        memory: DiskMemory | None = None,
         may_rebuild: bool = True,
         name: str = "ring",
     ) -> None:
         self.ledger = ledger
-        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, at_least, may_rebuild)
+        self._memory = memory if memory is not None else NoMemory()
+        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, self._memory, may_rebuild)
         self._clock = clock
         self._head = head
         self._retry_s = retry_s
@@ -97,13 +99,13 @@ class Ring:
         durability: str = "direct",
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
-        at_least: int = 0,
+        memory: DiskMemory | None = None,
         may_rebuild: bool = True,
     ) -> Ring:
         """The ring in `folder`, not mounted yet: `run` does that.
 
-        `at_least` (a `newest_checkpoint` seen earlier) refuses an older copy of the disk. `may_rebuild`: whether lost
-        tables are made anew from the slots.
+        `memory`: how far the disk had come, so that an older copy of it is refused. `may_rebuild`: whether lost tables are made anew
+        from the slots.
         `durability` as in `FileDevice`.
         """
         return cls(
@@ -114,7 +116,7 @@ class Ring:
             boot_id=boot_id,
             queue_bytes=queue_bytes,
             retry_s=retry_s,
-            at_least=at_least,
+            memory=memory,
             may_rebuild=may_rebuild,
             name=str(folder),
         )
@@ -222,12 +224,6 @@ class Ring:
     def writers(self) -> Sequence[RingWriter]:
         """The open ones, with what each has queued and what a power cut would have cost it at worst."""
         return tuple(self._writers)
-
-    @property
-    def newest_checkpoint(self) -> int:
-        """Grows as long as this ring is used. Kept elsewhere, it tells a copy of the disk from the disk (`at_least` of `at`)."""
-        store = self._store or self._last_store
-        return store.checkpoints.sequence if store is not None else 0
 
     @property
     def store(self) -> Store | None:
@@ -359,6 +355,7 @@ class Ring:
                 group.create_task(watch(store, self._clock, self._name, partial(self._note_age, store))),
                 group.create_task(write_checkpoints(store, self._clock, self._name, self._retry_s)),
                 group.create_task(self._take_stock(store)),
+                group.create_task(remember(store, self._memory, self._clock, self._name)),
             ]
             try:
                 failure = await self._ticks(store)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from recorderd.model.ports import Clock
+from recorderd.ring.disk_memory import DiskMemory
 from recorderd.ring.layout import SlotState
 from recorderd.ring.scan import close_unreadable, scan_open_slot
 from recorderd.ring.store import Store
 
 log = logging.getLogger(__name__)
+
+_REMEMBER_EVERY_S: Final = 60.0
 
 
 async def watch(store: Store, clock: Clock, name: str, tell: Callable[[float], None]) -> None:
@@ -36,6 +40,27 @@ async def write_checkpoints(store: Store, clock: Clock, name: str, retry_s: floa
         except OSError as error:
             log.error("%s: a checkpoint could not be written: %s", name, error)
             await clock.sleep(retry_s)
+
+
+async def remember(store: Store, memory: DiskMemory, clock: Clock, name: str) -> None:
+    """Notes apart from the disk how far its checkpoints have come: at most once a minute, as the system's flash wears."""
+    noted, said = 0, False
+    while True:
+        sequence = store.checkpoints.sequence
+        if sequence != noted:
+            try:
+                await memory.note(store.disk_id, sequence)
+                noted, said = sequence, False
+            except OSError as error:
+                if not said:
+                    log.warning(
+                        "%s: %s cannot be written (an older copy would be taken for the disk): %s",
+                        name,
+                        memory.where,
+                        error,
+                    )
+                said = True
+        await clock.sleep(_REMEMBER_EVERY_S)
 
 
 async def scan_slots(store: Store, name: str, scanned: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from recorderd.model.ports import Anchor, SampleRun, Writer, WriterSpec, WriterT
 from recorderd.model.stream import Codec, TrackFormat
 from recorderd.model.timeline import RunCause
 from recorderd.ring.border import Item, SlotRef, SlotView, SpanUpdate
+from recorderd.ring.disk_memory import DiskMemory
 from recorderd.ring.disk_threads import DiskCalls, InlineCalls
 from recorderd.ring.formatting import format_ring
 from recorderd.ring.profiles import HDD, Profile
@@ -276,7 +277,7 @@ def ring_on(
     ledger: ListLedger | None = None,
     *,
     boot: uuid.UUID = BOOT,
-    at_least: int = 0,
+    memory: DiskMemory | None = None,
     calls: Callable[[], DiskCalls] = InlineCalls,
 ) -> Ring:
     return Ring(
@@ -286,7 +287,7 @@ def ring_on(
         clock=clock,
         boot_id=boot,
         head=head,
-        at_least=at_least,
+        memory=memory,
     )
 
 

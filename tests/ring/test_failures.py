@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from recorderd.model.clock import SystemClock
 from recorderd.model.ports import StoreUnavailable
 from recorderd.ring.commit import FlushFailed
 from recorderd.ring.device import UnsafeFile
+from recorderd.ring.disk_memory import FileDiskMemory
 from recorderd.ring.disk_threads import DiskStuck, DiskThreads
 from recorderd.ring.files import CHECKPOINTS, IDENTITY, JOURNAL, slot_path
 from recorderd.ring.layout import BLOCK, DiskIdentity, RowFlag, SlotState
@@ -523,22 +525,51 @@ def test_a_slot_that_cannot_be_read_after_a_crash_does_not_hold_up_the_others() 
     run_simulated(main)
 
 
-def test_an_older_copy_of_the_disk_is_refused() -> None:
+def test_an_older_copy_of_the_disk_is_refused(tmp_path: Path) -> None:
     async def main(clock: FakeClock) -> None:
         disk, faults, ring, ledger, one = await started(clock)
         copy = SimDisk({path: file.copy() for path, file in disk.files.items()})
-        for i in range(3, 80):
-            one.append(i, 9_000)
-            await ring.tick()
-            assert ring.store is not None
-            await ring.store.write_checkpoint()
         await ring.close()
-        again = ring_on(disk, clock, ListLedger())
-        assert await again.mount()
-        stale = ring_on(copy, clock, ListLedger(), at_least=again.newest_checkpoint)
+        memory = FileDiskMemory(tmp_path / "disks.json")
+        again = ring_on(disk, clock, ListLedger(), memory=memory)
+        task = asyncio.get_running_loop().create_task(again.run())
+        while not (tmp_path / "disks.json").exists():  # written by a thread, in its own time
+            await clock.sleep(1)
+        await again.close()
+        await task
+        before = {path: bytes(file.data) for path, file in copy.files.items()}
+        stale = ring_on(copy, clock, ListLedger(), memory=FileDiskMemory(tmp_path / "disks.json"))
         assert not await stale.mount()
         assert stale.cause is GapCause.DISK_MISSING
         assert "older copy" in stale.status().detail
+        assert str(tmp_path / "disks.json") in stale.status().detail
+        assert {path: bytes(file.data) for path, file in copy.files.items()} == before
+        other = SimDisk()
+        await formatted(other)
+        for known in (disk, other):
+            right = ring_on(known, clock, ListLedger(), memory=memory)
+            assert await right.mount(), right.status().detail
+            await right.close()
+        (tmp_path / "disks.json").unlink()
+        assert await stale.mount()
+
+    run_simulated(main)
+
+
+@pytest.mark.parametrize("damaged", CHECKPOINTS)
+def test_a_disk_whose_newest_checkpoint_rotted_is_no_older_copy(tmp_path: Path, damaged: str) -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, faults, ring, ledger, one = await started(clock)
+        await ring.close()
+        memory = FileDiskMemory(tmp_path / "disks.json")
+        assert ring.status().disk_id is None
+        again = ring_on(disk, clock, ListLedger(), memory=memory)
+        assert await again.mount()
+        assert again.store is not None
+        await memory.note(again.store.disk_id, again.store.checkpoints.sequence)
+        disk.files[damaged].data[100] ^= 1
+        last = ring_on(disk, clock, ListLedger(), memory=memory)
+        assert await last.mount(), last.status().detail
 
     run_simulated(main)
 
