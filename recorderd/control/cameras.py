@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -57,7 +56,6 @@ class Cameras:
     def __init__(
         self, *, objects: Objects, engine: Engine, ingest: Ingest, queries: Queries, clock: Clock, tick_ns: int
     ) -> None:
-        self._short: dict[uuid.UUID, str] = {}  # receiver -> why its pre-buffer does not hold what was asked for
         self._receivers = cast("dict[str, Receiver]", objects.tables["receiver"])
         self._devices = cast("dict[str, Device]", objects.tables["device"])
         self._recordings = cast("dict[str, Recording]", objects.tables["recording"])
@@ -68,16 +66,13 @@ class Cameras:
         self._clock = clock
         self._tick_ns = tick_ns
 
-    def note_prebuffer(self, receiver: uuid.UUID, detail: str) -> None:
-        """State `prebuffer-short`, or with an empty detail its end."""
-        if detail:
-            self._short[receiver] = detail
-        else:
-            self._short.pop(receiver, None)
-
-    def short_prebuffers(self) -> list[tuple[str, str]]:
-        """(camera, why its pre-buffer is short)."""
-        return [(seen.name, self._short[seen.receiver.id]) for seen in self.seen() if seen.receiver.id in self._short]
+    def alarms(self) -> list[tuple[str, str]]:
+        """(camera, what is wrong with its stream although it is fetched)."""
+        return [
+            (seen.name, f"{alarm}: {detail}")
+            for seen in self.seen()
+            for alarm, detail in self._ingest.alarms(seen.receiver.id)
+        ]
 
     def rows(self) -> list[system.Camera]:
         return [self.row(seen) for seen in self.seen()]

@@ -98,9 +98,7 @@ class SystemFace:
             if camera.state == "failing":
                 text = f"not recorded: {camera.detail or camera.cause or 'no picture reaches the disk'}"
                 found.append(_problem("error", camera.name, text, camera.since))
-        found.extend(
-            _problem("warning", name, f"prebuffer-short: {detail}") for name, detail in self.cameras.short_prebuffers()
-        )
+        found.extend(_problem("warning", name, text) for name, text in self.cameras.alarms())
         found.extend(_problem("warning", "disk", fault) for fault in ring.faults)
         if self.settings.disk.durability is Durability.NONE:
             found.append(_problem("warning", "disk", "durability = none: a power cut loses what was recorded last"))

@@ -114,7 +114,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         clock=clock,
         media_ram=media_ram,
         sweep_s=settings.ingest.sweep_ms / 1000,
-        on_prebuffer=lambda receiver, detail: cameras.note_prebuffer(receiver, detail),  # noqa: PLW0108  # built below
+        events=broker,
     )
     board_ports = surroundings.board.port if surroundings.board is not None else ()
     network = network_parts(

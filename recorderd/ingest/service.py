@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
+from recorderd.ingest.alarms import Alarm, Alarms
 from recorderd.ingest.connecting import reachable
 from recorderd.ingest.prebuffer import PreBuffer, estimate_bytes
 from recorderd.ingest.stream import Stream, StreamStatus
@@ -16,18 +17,14 @@ from recorderd.ingest.tap import Tap
 from recorderd.ingest.transports import Opener, opener
 from recorderd.model.causes import GapCause
 from recorderd.model.media_ram import MediaRam
-from recorderd.model.ports import CameraHealth, Clock, PreBufferView, StreamRequest, StreamSink
+from recorderd.model.ports import CameraHealth, Clock, EventSink, PreBufferView, StreamRequest, StreamSink
 from recorderd.rtsp.url import RtspUrl
 
 LINK_GRACE_S = 2.0
 
 
 class Ingest:
-    """`start` and `stop` may be called at any time; streams run while `run` does.
-
-    `on_prebuffer(receiver, detail)` is told when a pre-buffer cannot hold what was asked for (state `prebuffer-short`), and again with an
-    empty detail when it can.
-    """
+    """`start` and `stop` may be called at any time; streams run while `run` does. `events` hears of the streams' alarms."""
 
     def __init__(
         self,
@@ -36,13 +33,13 @@ class Ingest:
         media_ram: MediaRam,
         sweep_s: float = 0.045,
         chance: random.Random | None = None,
-        on_prebuffer: Callable[[uuid.UUID, str], None] | None = None,
+        events: EventSink | None = None,
         open_with: Callable[[StreamRequest, RtspUrl], Opener] = opener,
         reach: Callable[[str, int], Awaitable[GapCause | None]] = reachable,
     ) -> None:
         self._clock = clock
         self._ram = media_ram
-        self._on_prebuffer = on_prebuffer
+        self._alarms = Alarms(events)
         self._open_with = open_with
         self._reach = reach
         self._taps: dict[uuid.UUID, Tap] = {}
@@ -77,7 +74,10 @@ class Ingest:
             return
         if before is not None:
             self.stop(request.receiver)
-        tap = Tap(sink, self._make_prebuffer(request), lambda detail: self._said_short(request.receiver, detail))
+        alarms = self._alarms
+        tap = Tap(
+            sink, self._make_prebuffer(request), lambda detail: alarms.set(request, Alarm.PREBUFFER_SHORT, detail)
+        )
         self._taps[request.receiver] = tap
         stream = Stream(
             request=request,
@@ -87,6 +87,7 @@ class Ingest:
             clock=self._clock,
             sweep=self.sweep,
             chance=self._chance,
+            on_rate=lambda detail: alarms.set(request, Alarm.RATE_CAP, detail),
         )
         self._streams[request.receiver] = stream
         if self._group is not None:
@@ -98,6 +99,7 @@ class Ingest:
             stream.stop()
             self._taps.pop(receiver).prebuffer = None
             self._ram.release(receiver)
+            self._alarms.forget(stream.request)
 
     def ask_for_key_frame(self, receiver: uuid.UUID) -> None:
         """Asks the camera for one (VAPIX `Renew-Stream`), as at the start of an event recording; cameras that do not know it refuse."""
@@ -129,10 +131,6 @@ class Ingest:
             reserve=lambda wanted: self._ram.reserve(request.receiver, wanted),
             first_bytes=estimate_bytes(request),
         )
-
-    def _said_short(self, receiver: uuid.UUID, detail: str) -> None:
-        if self._on_prebuffer is not None:
-            self._on_prebuffer(receiver, detail)
 
     async def _carry(self, stream: Stream) -> None:
         receiver = stream.request.receiver
@@ -192,6 +190,10 @@ class Ingest:
 
     def statuses(self) -> dict[uuid.UUID, StreamStatus]:
         return {receiver: stream.current_status() for receiver, stream in self._streams.items()}
+
+    def alarms(self, receiver: uuid.UUID) -> list[tuple[Alarm, str]]:
+        """What is wrong with the stream although it is being fetched, and why."""
+        return self._alarms.of(receiver)
 
     def lost_packets(self, receiver: uuid.UUID) -> int:
         """RTP packets that never came in the present session, by their sequence numbers."""

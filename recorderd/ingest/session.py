@@ -81,6 +81,7 @@ class Session:
         done: asyncio.Future[Outcome],
         on_probe: Callable[[], None],
         on_remark: Callable[[str], None],
+        on_rate: Callable[[str], None],
     ) -> None:
         self._client = client
         self._wire = wire
@@ -92,6 +93,7 @@ class Session:
         self._done = done
         self._on_probe = on_probe
         self._on_remark = on_remark
+        self._on_rate = on_rate
         self._now_ns = now_ns
         self.watch = MediaWatch(now_ns, patience_s=patience_s)
         self.tally = Tally()
@@ -209,6 +211,7 @@ class Session:
         self._client.tick(now_ns)
         if self.opened and not self._done.done() and self._client.state is State.PLAYING:
             self._judge_silence(now_ns)
+            self._on_rate(self._rate_cap.alarm(now_ns))
             waited_ns = now_ns - self._opened_ns
             if self._session is None and waited_ns >= FORMAT_WAIT_NS:
                 self._open_session(now_ns)
@@ -368,6 +371,7 @@ class Session:
             self.abandon(self._now_ns, GapCause.CAMERA_ERROR, f"{detail}, more than {MAX_RESTARTS} times")
             return
         self._on_remark(detail)
+        self._end_capped(self._now_ns)
         self._sink.session_closed(self._session, GapCause.CAMERA_ERROR, detail)
         self._opened_ns = self._now_ns
         self._holes.clear()
@@ -391,16 +395,19 @@ class Session:
             if within:
                 return True
             self._capped_since_ns = unit.arrival_ns
-            self._on_remark(f"the stream exceeds its rate cap of {self._rate_cap.bits_per_s // 1_000_000} Mbit/s")
             return False
         if not within or not unit.key or self._kinds[unit.track] is not self._watched:
             return False
-        if self._session is not None:
-            tracks = range(len(self._formats))
-            detail = "dropped: above the rate cap"
-            since, self._capped_since_ns = self._capped_since_ns, None
-            self._sink.interrupted(self._session, tracks, GapCause.RATE_CAP, since, unit.arrival_ns, detail)
+        self._end_capped(unit.arrival_ns)
         return True
+
+    def _end_capped(self, now_ns: int) -> None:
+        since, self._capped_since_ns = self._capped_since_ns, None
+        if since is not None and self._session is not None:
+            tracks = range(len(self._formats))
+            self._sink.interrupted(
+                self._session, tracks, GapCause.RATE_CAP, since, now_ns, "dropped: above the rate cap"
+            )
 
     def _judge_silence(self, now_ns: int) -> None:
         verdict = self.watch.verdict(now_ns)
@@ -439,6 +446,7 @@ class Session:
             return
         if self._session is None and self._held and self.opened:
             self._open_session(self._now_ns)
+        self._end_capped(self._now_ns)
         if self._session is not None:
             self._sink.session_closed(self._session, outcome.cause, outcome.detail)
             outcome = replace(outcome, opened=True)

@@ -71,7 +71,10 @@ class StreamStatus:
 
 
 class Stream:
-    """Call `run`; it returns after `stop`. `request` and `sink` may be replaced between sessions."""
+    """Call `run`; it returns after `stop`.
+
+    `on_rate` hears, now and again, why parts of the stream are dropped; empty: none are.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Stream:
         clock: Clock,
         sweep: Sweep,
         chance: random.Random,
+        on_rate: Callable[[str], None] = lambda _: None,
         open_with: Callable[[StreamRequest, RtspUrl], Opener] = opener,
         reach: Callable[[str, int], Awaitable[GapCause | None]] = reachable,
     ) -> None:
@@ -90,6 +94,7 @@ class Stream:
         self._clock = clock
         self._sweep = sweep
         self._chance = chance
+        self._on_rate = on_rate
         self._open_with = open_with
         self._reachable = reach
         self.last_serial = 0  # of the sessions opened so far
@@ -270,6 +275,7 @@ class Stream:
             done=done,
             on_probe=self._probe.set,
             on_remark=self._remark,
+            on_rate=self._on_rate,
         )
         self._session = session
         self.status.peer = wire.peer[0]
@@ -290,6 +296,7 @@ class Stream:
         finally:
             self._sweep.remove(session)
             self._session = None
+            self._on_rate("")
         self._learn(session, outcome)
         if outcome.opened and not outcome.stopped and _keeps_stale_sessions(client.server):
             await self._rest(STALE_SESSION_S)

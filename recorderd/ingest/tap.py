@@ -12,19 +12,20 @@ from recorderd.model.stream import AccessUnit, SenderReport, TrackFormat
 
 
 class Tap:
-    """A `StreamSink` in front of another. `on_short` hears of changes of the state `prebuffer-short`."""
+    """A `StreamSink` in front of another. `on_short` hears why the pre-buffer holds less than was asked for, at first and at every change;
+    empty: it does not."""
 
     def __init__(self, sink: StreamSink, prebuffer: PreBuffer | None, on_short: Callable[[str], None]) -> None:
         self.sink = sink
         self.prebuffer = prebuffer
         self._on_short = on_short
-        self._short = False
-        self._tell()
+        self._said = prebuffer.short_detail if prebuffer is not None else ""
+        on_short(self._said)
 
-    def _tell(self) -> None:
-        if self.prebuffer is not None and self.prebuffer.short != self._short:
-            self._short = self.prebuffer.short
-            self._on_short(self.prebuffer.short_detail)
+    def _tell(self, prebuffer: PreBuffer) -> None:
+        if prebuffer.short_detail != self._said:
+            self._said = prebuffer.short_detail
+            self._on_short(self._said)
 
     def session_opened(self, session: StreamSession) -> None:
         if self.prebuffer is not None:
@@ -37,7 +38,7 @@ class Tap:
     def units(self, session: StreamSession, units: Sequence[AccessUnit]) -> None:
         if self.prebuffer is not None:
             self.prebuffer.add(units)
-            self._tell()
+            self._tell(self.prebuffer)
         self.sink.units(session, units)
 
     def sender_report(self, session: StreamSession, track: int, report: SenderReport) -> None:

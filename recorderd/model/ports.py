@@ -103,6 +103,7 @@ class StreamRequest:
     prebuffer_s: float = 0.0  # seconds asked for by jobs; the two newest closed GOPs are held regardless when > 0
     rate_cap_bps: int = 0  # 0: the default
     device: uuid.UUID | None = None  # whose stream it is, for `HealthSource`; None: the receiver stands for itself
+    token: str = ""  # the receiver's, for events
 
 
 class StreamSource(Protocol):

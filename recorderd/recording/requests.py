@@ -104,6 +104,7 @@ def stream_request(
         want_metadata=configuration.metadata or want_metadata,
         prebuffer_s=prebuffer_s,
         device=device.uid if device is not None else None,
+        token=receiver.token,
     )
     if device is None:
         return request

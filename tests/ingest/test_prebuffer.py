@@ -131,23 +131,20 @@ def test_reservations_are_hard_and_leave_the_queue_its_part():
 
 
 def test_what_cannot_be_held_is_said_when_it_is_configured():
-    said: list[tuple[uuid.UUID, str]] = []
-    ingest = Ingest(
-        clock=FakeClock(),
-        media_ram=MediaRam(4 << 20),
-        on_prebuffer=lambda receiver, detail: said.append((receiver, detail)),
-    )
+    ingest = Ingest(clock=FakeClock(), media_ram=MediaRam(4 << 20))
     receiver = uuid.uuid4()
     small = StreamRequest(receiver, "a", "rtsp://cam/", options=(("videomaxbitrate", "500"),), prebuffer_s=5)
     large = StreamRequest(uuid.uuid4(), "b", "rtsp://cam/", options=(("videomaxbitrate", "8000"),), prebuffer_s=30)
     assert ingest.prebuffer_fits(small) == ""
     assert "30 s needs about" in ingest.prebuffer_fits(large)
     ingest.start(small, Gather())
-    assert said == []
+    assert ingest.alarms(receiver) == []
     assert ingest.prebuffer(receiver).held_s() == 0
     ingest.start(large, Gather())
-    assert said[0][0] == large.receiver
+    ((alarm, _),) = ingest.alarms(large.receiver)
+    assert alarm == "prebuffer-short"
     ingest.stop(large.receiver)
+    assert ingest.alarms(large.receiver) == []
     assert ingest.prebuffer(large.receiver) is None
 
 

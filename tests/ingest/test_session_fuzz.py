@@ -89,6 +89,7 @@ async def converse(seed: int) -> Strict:
         done=done,
         on_probe=lambda: None,
         on_remark=lambda text: None,
+        on_rate=lambda detail: None,
     )
     view = memoryview(bytearray(640 * 1024))
     now_ns, at, spoiled = SECOND, 0, rng.choice((0.02, 0.2, 1.0))
