@@ -42,11 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", default="640x360", help="WIDTHxHEIGHT, multiples of 8")
     parser.add_argument("--fps", type=int, default=15)
     parser.add_argument(
+        "--events", action="store_true", help="motion on command: in a metadata track, and over an event WebSocket"
+    )
+    parser.add_argument(
         "--motion",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="motion in the first half of every so many seconds: in a metadata track, and over an event WebSocket",
+        help="the same, with motion in the first half of every so many seconds",
     )
     parser.add_argument("--user", default="", help="ask for this user name (Digest)")
     parser.add_argument("--password", default="", help="and this password; a made-up one, visible in the process list")
@@ -75,7 +78,7 @@ def _cameras(options: argparse.Namespace) -> list[Camera]:
                 codec, int(width), int(height), Fraction(options.fps), gop=2 * options.fps, bitrate_bps=600_000
             )
             source: Source = LiveSource(video, sound, wall_ns=clock.now_ns)
-            if options.motion:
+            if options.events or options.motion:
                 source = WithEvents(source, (VMD4,), wall_ns=clock.now_ns)
             port = options.port + len(cameras) if options.port else 0
             cameras.append(
@@ -95,8 +98,9 @@ async def _serve(options: argparse.Namespace) -> None:
             if isinstance(camera.source, WithEvents):
                 server = EventServer(camera.source, host=options.host, credentials=_credentials(options))
                 told["events"] = f"http://{options.host}:{(await stack.enter_async_context(server)).port}"
-                moving = asyncio.create_task(_move(camera.source, options.motion))
-                stack.callback(moving.cancel)
+                if options.motion:
+                    moving = asyncio.create_task(_move(camera.source, options.motion))
+                    stack.callback(moving.cancel)
         if options.control:
             commands = await control.serve({camera.name: camera for camera in cameras}, Path(options.control))
             stack.callback(Path(options.control).unlink, missing_ok=True)
