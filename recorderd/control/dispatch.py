@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -17,7 +18,10 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Body(Protocol):
-    """The raw bytes of an upgraded call. The server iterates, then asks for the trailer, and closes in every case."""
+    """The raw bytes of an upgraded call. The server iterates, then asks for the trailer, and closes in every case.
+
+    An empty piece says only that work goes on elsewhere.
+    """
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -28,8 +32,11 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upgrade(Generic[R]):
+    """`beside` goes to the caller with the reply, as a descriptor; the server closes it."""
+
     reply: R
     body: Body
+    beside: socket.socket | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import uuid
 from collections.abc import Iterator
 
@@ -38,16 +39,26 @@ class MediaFace:
             raise InvalidArgument("stop", "a time after start", printable(call.stop))
         recording = self._names.get(call.recording)
         tracks = self._tracks(recording, call.tracks)
-        with self._refusals(f"between {call.start} and {call.stop}"):
-            running = await self._exports.export(
-                recording=recording,
-                tracks=tracks,
-                start_ns=start_ns,
-                stop_ns=stop_ns,
-                audio=call.audio,
-                fragmented=call.fragmented,
-            )
-        return Upgrade(_reply(running), running)
+        ours, theirs = socket.socketpair() if call.hand_over else (None, None)
+        try:
+            with self._refusals(f"between {call.start} and {call.stop}"):
+                running = await self._exports.export(
+                    recording=recording,
+                    tracks=tracks,
+                    start_ns=start_ns,
+                    stop_ns=stop_ns,
+                    audio=call.audio,
+                    fragmented=call.fragmented,
+                    output=ours,
+                )
+        except BaseException:
+            if theirs is not None:
+                theirs.close()
+            raise
+        finally:
+            if ours is not None:
+                ours.close()
+        return Upgrade(_reply(running), running, theirs)
 
     async def _snapshot(self, call: media.SnapshotCall, _peer: Peer) -> Upgrade[media.SnapshotReply]:
         if call.width is not None and not 16 <= call.width <= MAX_WIDTH:

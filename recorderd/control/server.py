@@ -108,7 +108,7 @@ class ControlServer:
         return None
 
     async def _connection(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(writer, self._limits.write_timeout_s)
+        connection = _Connection(reader, writer, self._limits.write_timeout_s)
         try:
             if (refusal := self._refusal(peer)) is not None:
                 # Its call is taken in first: closing a socket with unread bytes would take the answer back (unix(7): ECONNRESET).
@@ -176,8 +176,14 @@ class ControlServer:
         assert entry.upgrade is not None
         granted = await entry.upgrade(parameters, peer)
         try:
-            await connection.send(encode_reply(granted.reply))
+            if granted.beside is None:
+                await connection.send(encode_reply(granted.reply))
+            else:
+                with granted.beside:
+                    await connection.send_with(encode_reply(granted.reply), granted.beside.fileno())
             async for piece in granted.body:
+                if not piece and connection.peer_left:
+                    return
                 view = memoryview(piece)
                 for start in range(0, len(view), upgrade.MAX_CHUNK_BYTES):
                     part = view[start : start + upgrade.MAX_CHUNK_BYTES]
@@ -210,13 +216,29 @@ class ControlServer:
 class _Connection:
     """The sending side: every send ends, by success, error or time-out."""
 
-    def __init__(self, writer: asyncio.StreamWriter, write_timeout_s: float) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write_timeout_s: float) -> None:
+        self._reader = reader
         self._writer = writer
         self._timeout_s = write_timeout_s
         self._finished = False
 
+    @property
+    def peer_left(self) -> bool:
+        """Whether it has closed its side. To be asked when nothing is sent that would tell."""
+        return self._reader.at_eof()
+
     async def send(self, message: bytes) -> None:
         await self.send_raw(frame(message))
+
+    async def send_with(self, message: bytes, descriptor: int) -> None:
+        """A message with a descriptor beside it, which comes with its first byte (unix(7))."""
+        data = frame(message)
+        self._writer.transport.set_write_buffer_limits(0)  # from here on `drain` waits until nothing waits
+        async with asyncio.timeout(self._timeout_s):
+            await self._writer.drain()
+            with self._writer.get_extra_info("socket").dup() as connection:
+                sent = await _send_fd(connection, data, descriptor)
+        await self.send_raw(data[sent:])
 
     async def send_raw(self, *parts: bytes | memoryview) -> None:
         self._writer.writelines(parts)
@@ -234,6 +256,21 @@ class _Connection:
         """Closes at once; what was not taken is lost. Does nothing after `finish`."""
         if not self._finished:
             self._writer.transport.abort()
+
+
+async def _send_fd(connection: socket.socket, data: bytes, descriptor: int) -> int:
+    """The bytes sent, at least one."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return socket.send_fds(connection, [data], [descriptor])
+        except BlockingIOError:
+            ready = asyncio.Event()
+            loop.add_writer(connection, ready.set)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_writer(connection)
 
 
 async def _next_message(reader: asyncio.StreamReader) -> bytes | None:

@@ -6,7 +6,9 @@ import argparse
 import datetime
 import sys
 
-from recorderd.ctl.download import check_target, save
+from msgspec.structs import replace
+
+from recorderd.ctl.download import check_target, target
 from recorderd.ctl.session import Failure, Session
 from recorderd.ctl.table import age, size
 from recorderd.ctl.when import NotATime, from_ns, parse, spoken, to_ns, zone_of
@@ -75,20 +77,23 @@ def run_export(arguments: argparse.Namespace, session: Session) -> int:
     now = recorder_now(session)
     start = time_argument(arguments.start, now)
     stop = _stop(arguments, start, now)
-    reply, download = session.client.upgrade(
-        media.EXPORT,
-        media.ExportCall(
-            recording=arguments.recording,
-            start=to_rfc3339(to_ns(start)),
-            stop=to_rfc3339(to_ns(stop)),
-            tracks=tuple(arguments.track),
-            audio=arguments.audio,
-            fragmented=arguments.output == "-",
-        ),
+    call = media.ExportCall(
+        recording=arguments.recording,
+        start=to_rfc3339(to_ns(start)),
+        stop=to_rfc3339(to_ns(stop)),
+        tracks=tuple(arguments.track),
+        audio=arguments.audio,
+        fragmented=arguments.output == "-",
     )
     zone = now.tzinfo or datetime.UTC
-    _say(f"from {_spoken(reply.start, zone)} to {_spoken(reply.stop, zone)}", session)
-    trailer = save(download, arguments.output, force=arguments.force, estimated_bytes=reply.estimated_bytes)
+    with target(arguments.output, force=arguments.force) as file:
+        handed = session.client.local and file.may_be_handed_over
+        if handed:
+            reply, download = session.client.hand_over(media.EXPORT, replace(call, hand_over=True), file.fd)
+        else:
+            reply, download = session.client.upgrade(media.EXPORT, call)
+        _say(f"from {_spoken(reply.start, zone)} to {_spoken(reply.stop, zone)}", session)
+        trailer = (file.watch if handed else file.take)(download, estimated_bytes=reply.estimated_bytes)
     for gap in reply.gaps:
         length = age((from_rfc3339(gap.stop) - from_rfc3339(gap.start)) // 1_000_000)
         _say(f"gap in {printable(gap.track)} at {_spoken(gap.start, zone)}, {length}: {printable(gap.cause)}", session)
@@ -112,8 +117,9 @@ def run_snapshot(arguments: argparse.Namespace, session: Session) -> int:
     now = recorder_now(session)
     at = None if arguments.at is None else to_rfc3339(to_ns(time_argument(arguments.at, now)))
     call = media.SnapshotCall(recording=arguments.recording, at=at, width=arguments.width)
-    reply, download = session.client.upgrade(media.SNAPSHOT, call)
-    trailer = save(download, arguments.output, force=arguments.force)
+    with target(arguments.output, force=arguments.force) as file:
+        reply, download = session.client.upgrade(media.SNAPSHOT, call)
+        trailer = file.take(download)
     _say(f"{_spoken(reply.at, now.tzinfo or datetime.UTC)}, {size(trailer.bytes)}", session)
     return 0
 

@@ -138,12 +138,12 @@ def run_rescue(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def run_capture(arguments: argparse.Namespace, session: Session) -> int:
-    from recorderd.ctl.download import check_target, save  # only here: start-up counts
+    from recorderd.ctl.download import target  # only here: start-up counts
 
-    check_target(arguments.output, force=arguments.force)
     call = network.CaptureCall(port=arguments.port, seconds=arguments.seconds, max_bytes=arguments.max_mib << 20)
-    reply, download = session.client.upgrade(network.CAPTURE, call)
-    save(download, arguments.output, force=arguments.force)
+    with target(arguments.output, force=arguments.force) as file:
+        reply, download = session.client.upgrade(network.CAPTURE, call)
+        file.take(download)
     if arguments.output != "-":
         session.show(reply, lambda: f"{printable(arguments.output)}: packets of {reply.interface}")
     return 0

@@ -30,10 +30,13 @@ class ConnectionLost(Exception):
 class Client:
     """One connection; one call at a time. Raises the `ControlError` that the recorder answered with, or `ConnectionLost`."""
 
-    def __init__(self, read_fd: int, write_fd: int, *, close: Callable[[], None]) -> None:
+    def __init__(
+        self, read_fd: int, write_fd: int, *, close: Callable[[], None], peer: socket.socket | None = None
+    ) -> None:
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._close = close
+        self._peer = peer
         self._framer = Framer(16 << 20)
         self._messages: list[bytes] = []
 
@@ -49,7 +52,12 @@ class Client:
         except OSError:
             peer.close()
             raise
-        return cls(peer.fileno(), peer.fileno(), close=peer.close)
+        return cls(peer.fileno(), peer.fileno(), close=peer.close, peer=peer)
+
+    @property
+    def local(self) -> bool:
+        """Whether descriptors can be handed over: the recorder is on this machine."""
+        return self._peer is not None
 
     def close(self) -> None:
         self._close()
@@ -79,8 +87,32 @@ class Client:
         """The reply, and the raw bytes that follow it. The connection serves nothing else afterwards."""
         self._send(encode_call(method.full_name, parameters, upgrade=True))
         reply = self._decode(method, self._reply())
-        rest = b"".join(message + b"\0" for message in self._messages) + self._framer.take_rest()
-        return reply, Download(self._read_fd, rest)
+        return reply, Download(self._read_fd, self._rest())
+
+    def hand_over(self, method: Method[P, R], parameters: P, fd: int) -> tuple[R, Download]:
+        """Like `upgrade` of a method whose worker then writes to `fd` itself, when the recorder is `local`; the download has no pieces."""
+        assert self._peer is not None
+        self._send(encode_call(method.full_name, parameters, upgrade=True))
+        by: list[int] = []
+        while not self._messages:
+            try:
+                data, fds, _, _ = socket.recv_fds(self._peer, 1 << 16, 1)
+            except OSError as error:
+                raise ConnectionLost(f"connection lost: {error.strerror}") from error
+            by += fds
+            self._take(data)
+        try:
+            reply = self._decode(method, self._reply())
+            if not by:
+                raise ConnectionLost("the recorder takes no file")
+            with socket.socket(fileno=by.pop()) as worker:
+                socket.send_fds(worker, [b"\0"], [fd])
+        except OSError as error:
+            raise ConnectionLost(f"the file could not be handed over: {error.strerror}") from error
+        finally:
+            for unused in by:
+                os.close(unused)
+        return reply, Download(self._read_fd, self._rest())
 
     def _send(self, message: bytes) -> None:
         try:
@@ -92,11 +124,7 @@ class Client:
 
     def _reply(self, *, patient: bool = False) -> Reply:
         while not self._messages:
-            data = _read(self._read_fd, patient=patient)
-            try:
-                self._messages.extend(self._framer.feed(data))
-            except MessageTooLong as error:
-                raise ConnectionLost("the recorder's answer is too long") from error
+            self._take(_read(self._read_fd, patient=patient))
         try:
             reply = msgspec.json.decode(self._messages.pop(0), type=Reply)
         except msgspec.DecodeError as error:
@@ -105,6 +133,18 @@ class Client:
             parameters: Any = msgspec.json.decode(bytes(reply.parameters))
             raise ControlError.from_reply(reply.error, parameters if isinstance(parameters, dict) else {})
         return reply
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            raise ConnectionLost("the recorder closed the connection")
+        try:
+            self._messages.extend(self._framer.feed(data))
+        except MessageTooLong as error:
+            raise ConnectionLost("the recorder's answer is too long") from error
+
+    def _rest(self) -> bytes:
+        """What has come behind the reply."""
+        return b"".join(message + b"\0" for message in self._messages) + self._framer.take_rest()
 
     @staticmethod
     def _decode(method: Method[P, R], reply: Reply) -> R:
@@ -118,9 +158,14 @@ class Download:
     """Iterates over the raw bytes of an upgraded call; `trailer` is set at the end. Raises `ConnectionLost` when cut off."""
 
     def __init__(self, fd: int, first: bytes) -> None:
-        self._fd = fd
+        self.fd = fd
         self._first = first
         self.trailer: Trailer | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing came with the reply: what there is can be waited for on `fd`."""
+        return not self._first
 
     def __iter__(self) -> Iterator[memoryview]:
         unchunker = Unchunker()
@@ -131,7 +176,7 @@ class Download:
                 if unchunker.trailer is not None:
                     self.trailer = unchunker.trailer
                     return
-                data = _read(self._fd)
+                data = _read(self.fd)
         except MalformedStream as error:
             raise ConnectionLost(f"the recorder's data is malformed: {error}") from error
 

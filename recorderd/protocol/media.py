@@ -25,6 +25,7 @@ class ExportCall(Message, frozen=True):
     tracks: tuple[str, ...] = ()
     audio: Audio = "copy"
     fragmented: bool = False
+    hand_over: bool = False
 
 
 class ExportReply(Message, frozen=True):

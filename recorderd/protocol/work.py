@@ -1,10 +1,12 @@
 """What the daemon asks of its workers, and what they answer: messages between two processes, JSON, one per datagram.
 
-A worker has its work on a SOCK_SEQPACKET socket, with descriptors of slots as ancillary data, and writes media to its
-standard output. It never opens a path and never learns a credential.
+A worker has its work on a SOCK_SEQPACKET socket, with descriptors of slots as ancillary data. It writes media to its standard output, or
+to a file whose descriptor it was given. It never opens a path and never learns a credential.
 """
 
 from __future__ import annotations
+
+import enum
 
 import msgspec
 
@@ -22,6 +24,14 @@ class OutputTrack(msgspec.Struct, frozen=True):
     name: str = ""
 
 
+class Into(enum.StrEnum):
+    """Where the worker writes."""
+
+    OUTPUT = "output"  # its standard output
+    DESCRIPTOR = "descriptor"  # what came with the message
+    HANDED = "handed"  # what somebody sends, with one byte, over the socket that came with the message
+
+
 class ExportWork(msgspec.Struct, frozen=True):
     """The first message to the export worker. The first video track leads: sound is kept in time with it."""
 
@@ -29,6 +39,7 @@ class ExportWork(msgspec.Struct, frozen=True):
     tracks: tuple[OutputTrack, ...]
     fragmented: bool = False
     audio_as_aac: bool = False
+    into: Into = Into.OUTPUT
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -88,6 +99,12 @@ class SnapshotWork(msgspec.Struct, frozen=True):
     pts: int
     width: int = 0
     image: str = "jpeg"  # or png
+
+
+class Written(msgspec.Struct, frozen=True, tag=True):
+    """A sign of life while the daemon does not see the bytes themselves: how long the file is."""
+
+    bytes: int
 
 
 class SlotDone(msgspec.Struct, frozen=True, tag=True):

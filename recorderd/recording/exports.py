@@ -8,6 +8,7 @@ reading stops the worker by its full pipe; one that goes away ends it.
 from __future__ import annotations
 
 import contextlib
+import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from recorderd.protocol.work import (
     MAX_FRAGMENTS,
     ExportWork,
     Finish,
+    Into,
     OutputTrack,
     SlotWork,
     Stored,
@@ -114,8 +116,13 @@ class Exports:
         stop_ns: int,
         audio: str = "copy",
         fragmented: bool = False,
+        output: int | socket.socket | None = None,
     ) -> RunningExport:
         """Starts an export of [start, stop) of wall time. `audio`: copy, aac or none.
+
+        Without `output` the file's bytes are what the result is iterated over. With a descriptor (of a file or pipe open for writing), or
+        a socket over which somebody sends one, the worker writes there itself: no byte passes through this process. The caller may close
+        its own `output` as soon as this returns, and iterates all the same, over empty pieces (see `RunningWork`).
 
         Raises NothingRecorded, TooManyExports, StoreUnavailable, OSError.
         """
@@ -124,9 +131,16 @@ class Exports:
             plan = await make_plan(self._ring, recording, wanted, start_ns, stop_ns)
             held = HeldSlots(self._ring, self._clock, [slot.ref for slot in plan.slots])
             started.callback(held.end)
-            worker = await WorkerProcess.start("export")
+            worker = await WorkerProcess.start("export", piped=output is None)
             running = RunningExport(self._ring, plan, worker, progress=held.renew, release=started.pop_all().close)
-        return await self._begun(running, worker, ExportWork(str(plan.disk), plan.tracks, fragmented, audio == "aac"))
+        into, fds = _into(output)
+        work = ExportWork(str(plan.disk), plan.tracks, fragmented, audio == "aac", into)
+        try:
+            await worker.send(work, fds)
+        except BaseException:
+            await running.aclose()
+            raise
+        return running
 
     async def snapshot(
         self, *, track: WantedTrack, at_ns: int | None = None, width: int = 0, image: str = "jpeg"
@@ -143,14 +157,6 @@ class Exports:
             messages = send_picture(self._ring, extent, key, worker, width, image)
             return RunningSnapshot(key.wall_ns, worker, messages, progress=held.renew, release=started.pop_all().close)
 
-    async def _begun(self, running: RunningExport, worker: WorkerProcess, work: ExportWork) -> RunningExport:
-        try:
-            await worker.send(work)
-        except BaseException:
-            await running.aclose()
-            raise
-        return running
-
     @contextlib.contextmanager
     def _one_more(self) -> Iterator[contextlib.ExitStack]:
         """Counts one that starts. What it yields is what to undo at its end, or now if it does not start: `pop_all` keeps it."""
@@ -163,6 +169,16 @@ class Exports:
 
     def _ended(self) -> None:
         self._running -= 1
+
+
+def _into(output: int | socket.socket | None) -> tuple[Into, list[int]]:
+    match output:
+        case None:
+            return Into.OUTPUT, []
+        case socket.socket():
+            return Into.HANDED, [output.fileno()]
+        case _:
+            return Into.DESCRIPTOR, [output]
 
 
 class RunningSnapshot(RunningWork):

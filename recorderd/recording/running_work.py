@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from recorderd.model.ports import StoreUnavailable
 from recorderd.protocol.upgrade import Trailer
-from recorderd.protocol.work import IN_FLIGHT, SlotDone, WorkDone
+from recorderd.protocol.work import IN_FLIGHT, SlotDone, WorkDone, Written
 from recorderd.recording.worker_process import WorkerFailed, WorkerProcess
 
 _SILENT_S = 60.0  # a worker that neither answers nor writes for so long is ended
@@ -17,7 +17,8 @@ class RunningWork:
     """Iterate, then ask for the trailer, and close in every case (`control.dispatch.Body`).
 
     Nothing runs by itself: the worker gets its next message and its output is taken only while somebody iterates. So a client that does
-    not read stops the worker, which costs a process and nothing else.
+    not read stops the worker, which costs a process and nothing else. When the worker writes somebody's file itself, the pieces are empty:
+    each says that `bytes` has grown.
     """
 
     def __init__(
@@ -67,7 +68,12 @@ class RunningWork:
                 self._output_ended = self._output_ended or piece == b""
                 if self._done is not None and self._output_ended:
                     return
-                if not await self._step():
+                written = self.bytes
+                if await self._step():
+                    if self.bytes > written:
+                        yield b""
+                        self._progress()
+                else:
                     await self._worker.wait_for_news(
                         _SILENT_S, messages=self._done is None, output=not self._output_ended
                     )
@@ -83,12 +89,14 @@ class RunningWork:
     async def _step(self) -> bool:
         """Takes an answer or sends the next message; whether there was something to do."""
         if self._done is None:
-            answer = self._worker.receive_now(SlotDone | WorkDone)  # type: ignore[arg-type]  # a union is a type to msgspec
-            if isinstance(answer, WorkDone):
-                self._done = answer
-                return True
-            if isinstance(answer, SlotDone):
-                self._in_flight -= 1
+            answer = self._worker.receive_now(SlotDone | WorkDone | Written)  # type: ignore[arg-type]  # a union is a type to msgspec
+            if answer is not None:
+                if not self._worker.piped:
+                    self.bytes = answer.bytes
+                if isinstance(answer, WorkDone):
+                    self._done = answer
+                elif isinstance(answer, SlotDone):
+                    self._in_flight -= 1
                 return True
         if self._sent_all or self._in_flight >= IN_FLIGHT or self._done is not None:
             return False

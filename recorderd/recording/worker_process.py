@@ -34,40 +34,45 @@ class WorkerFailed(Exception):
 class WorkerProcess:
     """Made by `start`. Everything on the loop."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, output: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, output: int | None) -> None:
         self._process = process
         # Signals go through it: by then the id may belong to another process.
         self._pidfd = _open_pidfd(process.pid)
         self._channel = channel
         self._output = output
+        self._ended = False
 
     @classmethod
-    async def start(cls, module: str) -> WorkerProcess:
-        """Runs `python -m recorderd.workers.MODULE`. Raises OSError."""
+    async def start(cls, module: str, *, piped: bool = True) -> WorkerProcess:
+        """Runs `python -m recorderd.workers.MODULE`, whose standard output comes here when `piped`. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        read_end, write_end = _pipe() if piped else (None, None)
         try:
             ours.setblocking(False)
-            os.set_blocking(read_end, False)
-            with contextlib.suppress(OSError):  # a process without privilege may be at its limit for pipes: only slower
-                fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-s", "-m", f"recorderd.workers.{module}", str(os.getpid()), str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL, stdout=write_end, pass_fds=(theirs.fileno(),), cwd="/",
-                env=_environment(),
+                stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), cwd="/", env=_environment(),
+                stdout=asyncio.subprocess.DEVNULL if write_end is None else write_end,
             )  # fmt: skip
         except BaseException:
             ours.close()
-            os.close(read_end)
+            if read_end is not None:
+                os.close(read_end)
             raise
         finally:
             theirs.close()
-            os.close(write_end)
+            if write_end is not None:
+                os.close(write_end)
         return cls(process, ours, read_end)
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def piped(self) -> bool:
+        """Whether its output comes through this process."""
+        return self._output is not None
 
     async def send(self, message: msgspec.Struct, fds: Sequence[int] = ()) -> None:
         """Raises WorkerFailed when the worker is gone or the message too large."""
@@ -99,7 +104,9 @@ class WorkerProcess:
             raise WorkerFailed(f"the worker's answer is malformed: {error}") from error
 
     def read_now(self, size: int = _PIPE_BYTES) -> bytes | None:
-        """Output if there is some; None when there is none yet, empty at its end."""
+        """Output if there is some; None when there is none yet, empty at its end and of a worker whose output is not piped."""
+        if self._output is None:
+            return b""
         try:
             return os.read(self._output, size)
         except BlockingIOError:
@@ -107,7 +114,9 @@ class WorkerProcess:
 
     async def wait_for_news(self, timeout_s: float, *, messages: bool, output: bool) -> None:
         """Until there is one of what is asked for. Raises TimeoutError."""
-        fds = [*([self._channel.fileno()] if messages else []), *([self._output] if output else [])]
+        fds = [self._channel.fileno()] if messages else []
+        if output and self._output is not None:
+            fds.append(self._output)
         await asyncio.wait_for(_ready(fds), timeout_s)
 
     async def wait_for_room(self, pipe: int, timeout_s: float) -> None:
@@ -116,7 +125,7 @@ class WorkerProcess:
 
     async def hang_up(self, timeout_s: float) -> None:
         """Says that nothing more will come, and leaves the worker so long to end by itself."""
-        if self._output < 0:
+        if self._ended:
             return
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
@@ -125,11 +134,12 @@ class WorkerProcess:
 
     async def end(self) -> None:
         """Ends the process if it has not ended by itself; closes what is ours. Idempotent."""
-        if self._output < 0:
+        if self._ended:
             return
+        self._ended = True
         self._channel.close()
-        os.close(self._output)
-        self._output = -1
+        if self._output is not None:
+            os.close(self._output)
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -137,6 +147,15 @@ class WorkerProcess:
         # A process stuck in the kernel cannot be waited for; it has nothing of ours but descriptors that only read.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), _END_S)
+
+
+def _pipe() -> tuple[int, int]:
+    """Both ends; the reading one does not block."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read_end, False)
+    with contextlib.suppress(OSError):  # a process without privilege may be at its limit for pipes: only slower
+        fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return read_end, write_end
 
 
 def _open_pidfd(pid: int) -> int:

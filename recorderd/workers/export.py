@@ -18,11 +18,22 @@ from recorderd.media.errors import BitstreamError, BoxError, MediaError
 from recorderd.media.remux import Bytes, Remux, Take
 from recorderd.media.sample_table import MAX_TRACKS, TrackTable, parse_fragment
 from recorderd.model.stream import Codec
-from recorderd.protocol.work import IN_FLIGHT, ExportWork, Finish, Range, SlotDone, SlotWork, Stored, WorkDone
+from recorderd.protocol.work import (
+    IN_FLIGHT,
+    ExportWork,
+    Finish,
+    Into,
+    Range,
+    SlotDone,
+    SlotWork,
+    Stored,
+    WorkDone,
+    Written,
+)
 from recorderd.ring.layout import FragmentRecord, TrackPart
 from recorderd.workers.channel import Channel, NoWork
 from recorderd.workers.confinement import confine
-from recorderd.workers.output import OUTPUT_FD, CannotWrite, Output
+from recorderd.workers.output import OUTPUT_FD, CannotWrite, Output, handed_over
 from recorderd.workers.stored_fragment import Found, Life, ReadAhead
 
 if TYPE_CHECKING:
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _EDGE_NS = 5_000_000  # a range that begins or ends this close to a fragment's edge means the edge
 _MAX_NOTES = 100
+TELL_BYTES = 4 << 20
 _MEMORY_BYTES = 1 << 30
 _CPU_S = 4 * 3600
 
@@ -222,15 +234,29 @@ def _cuts(part: TrackPart, share: Range, rate: int) -> tuple[int | None, int | N
 
 
 def run(channel: Channel, reader: ReadAhead[_Order]) -> WorkDone:
-    """Raises NoWork, MediaError, OSError."""
-    work, _ = channel.receive(ExportWork)
-    export, intake, output = Export(work), _Intake(channel, work), Output(OUTPUT_FD)
+    """Raises NoWork, MediaError, CannotWrite, OSError."""
+    work, fds = channel.receive(ExportWork)
+    export, intake, output = Export(work), _Intake(channel, work), Output(_output_fd(work.into, fds))
+    told = 0
     for order, found in reader.read(intake.jobs()):
         pieces = [piece for one in found for piece in export.add(order.work, one)]
         output.write(pieces)
         intake.used(order, len(found), output.bytes)
+        if work.into is not Into.OUTPUT and output.bytes - told >= TELL_BYTES:
+            told = output.bytes
+            channel.send(Written(told))
     output.write(export.finish())
     return export.done(output.bytes)
+
+
+def _output_fd(into: Into, fds: list[int]) -> int:
+    match into:
+        case Into.OUTPUT:
+            return OUTPUT_FD
+        case Into.DESCRIPTOR:
+            return fds[0]
+        case Into.HANDED:
+            return handed_over(fds[0])
 
 
 def main() -> int:
@@ -238,13 +264,16 @@ def main() -> int:
     channel = Channel(int(sys.argv[2]))
     try:
         done = run(channel, ReadAhead())
-    except (BrokenPipeError, NoWork):
+    except NoWork:
         return 1
     except (MediaError, CannotWrite) as error:
         done = WorkDone(False, str(error))
     except OSError as error:
         done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
-    channel.send(done)
+    try:
+        channel.send(done)
+    except OSError:  # the daemon has given up
+        return 1
     return 0 if done.complete else 1
 
 

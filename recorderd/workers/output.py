@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import select
+import socket
 import stat
 from collections.abc import Sequence
 
 OUTPUT_FD = 1
+HAND_OVER_S = 30.0
 WRITE_OUT_BYTES = 4 << 20
 _IOV_MAX = 512
 _SYNC_FILE_RANGE_WRITE = 2
@@ -17,6 +21,24 @@ _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, 
 
 class CannotWrite(Exception):
     """In words."""
+
+
+def handed_over(by: int) -> int:
+    """The descriptor that comes over a socket, with one byte. Raises CannotWrite when none comes that can be written to."""
+    with socket.socket(fileno=by) as peer:
+        peer.settimeout(HAND_OVER_S)
+        try:
+            _, fds, _, _ = socket.recv_fds(peer, 1, 1)
+        except OSError as error:
+            raise CannotWrite(f"no file was handed over: {error}") from error
+    if not fds:
+        raise CannotWrite("no file was handed over")
+    mode = os.fstat(fds[0]).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise CannotWrite("what was handed over is neither a file nor a pipe")
+    if fcntl.fcntl(fds[0], fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise CannotWrite("what was handed over is not open for writing")
+    return fds[0]
 
 
 class Output:
@@ -30,11 +52,9 @@ class Output:
         self._sent_out = 0
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """All of them, in order. Raises BrokenPipeError when the reader is gone, CannotWrite."""
+        """All of them, in order. Raises CannotWrite, also when the reader is gone."""
         try:
             self._write(pieces)
-        except BrokenPipeError:
-            raise
         except OSError as error:
             raise CannotWrite(f"cannot write: {error.strerror}") from error
         if self._is_file and self.bytes - self._sent_out >= WRITE_OUT_BYTES:
@@ -48,10 +68,20 @@ class Output:
         for start in range(0, len(pieces), _IOV_MAX):
             left = [memoryview(piece) for piece in pieces[start : start + _IOV_MAX] if len(piece)]
             while left:
-                written = os.writev(self._fd, left)
+                try:
+                    written = os.writev(self._fd, left)
+                except BlockingIOError:  # somebody else made their pipe so
+                    _until_writable(self._fd)
+                    continue
                 self.bytes += written
                 while left and written >= len(left[0]):
                     written -= len(left[0])
                     left.pop(0)
                 if written:
                     left[0] = left[0][written:]
+
+
+def _until_writable(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()

@@ -92,13 +92,16 @@ def main() -> int:
         work, fds = channel.receive(SnapshotWork)
         Output().write([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
         done = WorkDone(True)
-    except (BrokenPipeError, NoWork):
+    except NoWork:
         return 1
     except (NoPicture, MediaError, CannotWrite) as error:
         done = WorkDone(False, str(error))
     except OSError as error:
         done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
-    channel.send(done)
+    try:
+        channel.send(done)
+    except OSError:  # the daemon has given up
+        return 1
     return 0 if done.complete else 1
 
 

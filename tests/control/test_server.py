@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -36,6 +37,7 @@ ECHO = TEST.method("Echo", Text, Text, access=Access.VIEW)
 SLOW = TEST.method("Slow", Text, Text, access=Access.VIEW, kind=Kind.STREAM)
 COUNT = TEST.method("Count", Text, Text, access=Access.VIEW, kind=Kind.STREAM)
 RAW = TEST.method("Raw", Text, Text, kind=Kind.UPGRADE)
+HANDED = TEST.method("Handed", Text, Text, kind=Kind.UPGRADE)
 BUG = TEST.method("Bug", Nothing, Nothing)
 MISSING = TEST.method("Missing", Text, Nothing)
 
@@ -55,15 +57,44 @@ class _Body:
         self.closed = True
 
 
+class _Writer:
+    """Writes `piece` to the file that is handed over, until told to end."""
+
+    def __init__(self, by: socket.socket, piece: bytes, times: int) -> None:
+        self.by, self.piece, self.times, self.closed = by, piece, times, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.by.setblocking(False)
+        while True:
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(BlockingIOError):
+                _, fds, _, _ = socket.recv_fds(self.by, 1, 1)
+                break
+        for _ in range(self.times):
+            await asyncio.sleep(0.01)
+            os.write(fds[0], self.piece)
+            yield b""
+        os.close(fds[0])
+
+    def trailer(self) -> Trailer:
+        return Trailer(complete=True, bytes=len(self.piece) * self.times)
+
+    async def aclose(self) -> None:
+        self.by.close()
+        self.closed = True
+
+
 class _Face:
     def __init__(self) -> None:
         self.bodies: list[_Body] = []
+        self.writers: list[_Writer] = []
 
     def bind(self, table: Dispatch) -> None:
         table.reply(ECHO, self.echo)
         table.stream(COUNT, self.count)
         table.stream(SLOW, self.slow)
         table.upgrade(RAW, self.raw)
+        table.upgrade(HANDED, self.handed)
         table.reply(BUG, self.bug)
         table.reply(MISSING, self.missing)
 
@@ -84,6 +115,12 @@ class _Face:
         body = _Body(call.text.encode(), call.times)
         self.bodies.append(body)
         return Upgrade(Text(text="follows"), body)
+
+    async def handed(self, call: Text, _peer: Peer) -> Upgrade[Text]:
+        ours, theirs = socket.socketpair()
+        body = _Writer(ours, call.text.encode(), call.times)
+        self.writers.append(body)
+        return Upgrade(Text(text="x" * 300_000), body, theirs)  # more than a socket takes at once
 
     async def bug(self, _call: Nothing, _peer: Peer) -> Nothing:
         raise KeyError("secret-4711")
@@ -113,6 +150,29 @@ def test_calls_streams_raw_bytes_and_errors(serve: Callable[..., object], face: 
         assert sum(len(piece) for piece in download) == 2_700_000
         assert download.trailer == Trailer(complete=True, bytes=2_700_000)
     _until(lambda: face.bodies[0].closed)
+
+
+def test_a_file_is_handed_over(serve: Callable[..., object], face: _Face, tmp_path: Path) -> None:
+    path = str(serve(face.bind).path)  # type: ignore[attr-defined]
+    target = tmp_path / "file"
+    with Client.connect(path) as client, target.open("wb") as file:
+        assert client.local
+        reply, download = client.hand_over(HANDED, Text(text="abc", times=4), file.fileno())
+        assert len(reply.text) == 300_000
+        assert list(download) == []
+        assert download.trailer == Trailer(complete=True, bytes=12)
+    assert target.read_bytes() == b"abc" * 4
+    _until(lambda: face.writers[0].closed)
+
+
+def test_a_worker_ends_when_the_one_whose_file_it_writes_has_gone(
+    serve: Callable[..., object], face: _Face, tmp_path: Path
+) -> None:
+    path = str(serve(face.bind).path)  # type: ignore[attr-defined]
+    with Client.connect(path) as client, (tmp_path / "file").open("wb") as file:
+        client.hand_over(HANDED, Text(text="abc", times=1 << 40), file.fileno())
+        assert not face.writers[0].closed
+    _until(lambda: face.writers[0].closed)
 
 
 def test_a_stream_may_be_silent_for_longer_than_a_call_may_take(serve: Callable[..., object], face: _Face) -> None:

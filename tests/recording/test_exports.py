@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
+import socket
 from pathlib import Path
 
 import av
@@ -15,6 +17,7 @@ from msgspec import structs
 
 from recorderd.media import formats
 from recorderd.model.stream import AccessUnit, Codec, MediaKind, TrackFormat
+from recorderd.protocol.upgrade import Trailer
 from recorderd.recording.export_plan import NothingRecorded, WantedTrack
 from recorderd.recording.exports import Exports, RunningExport, TooManyExports
 from recorderd.recording.worker_process import WorkerProcess
@@ -358,6 +361,85 @@ def test_a_client_that_goes_away_or_never_reads_harms_nothing(tmp_path: Path) ->
             assert ring.store.leases.count() == 0
             for process in (silent, leaver, third):
                 assert not Path(f"/proc/{process.pid}").exists()  # noqa: ASYNC240
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", ["descriptor", "handed over", "pipe"])
+def test_the_worker_writes_somebodys_file_itself(way: str, tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+    path = tmp_path / "export.mp4"
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock, slots=48, slot_bytes=256 << 10) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
+            expected = await everything(await Exports(ring=ring, clock=clock).export(**ask))
+            path.write_bytes(b"before")
+            with contextlib.ExitStack() as stack:
+                fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+                stack.callback(os.close, fd)
+                if way == "descriptor":
+                    export = await Exports(ring=ring, clock=clock).export(**ask, output=fd)
+                elif way == "handed over":
+                    ours, theirs = socket.socketpair()
+                    with ours, theirs:
+                        export = await Exports(ring=ring, clock=clock).export(**ask, output=ours)
+                        socket.send_fds(theirs, [b"0"], [fd])
+                else:
+                    copy = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=fd)
+                    assert copy.stdin is not None
+                    pipe = copy.stdin.get_extra_info("pipe").fileno()  # which asyncio made non-blocking
+                    export = await Exports(ring=ring, clock=clock).export(**ask, output=pipe)
+                told = [(piece, export.bytes) async for piece in export]
+                await export.aclose()
+                if way == "pipe":
+                    copy.stdin.close()
+                    assert await copy.wait() == 0
+            assert export.trailer() == Trailer(complete=True, bytes=len(expected))
+            assert {piece for piece, _ in told} == {b""}
+            assert len(told) > 3
+            assert told == sorted(set(told))
+            assert path.read_bytes() == b"before" + expected
+
+    asyncio.run(main())
+
+
+def test_a_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir()
+    (tmp_path / "readable").touch()
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with ring_in(tmp_path / "ring", clock) as ring:
+            clip, wall = await recorded_twice(ring, clock, 5)
+            exports = Exports(ring=ring, clock=clock)
+            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
+            with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230
+                export = await exports.export(**ask, output=full.fileno())
+                assert await everything(export) == b""
+            assert export.trailer().reason == "cannot write: No space left on device"
+            unread, unwritten = os.pipe()
+            os.close(unread)
+            export = await exports.export(**ask, output=unwritten)
+            await everything(export)
+            os.close(unwritten)
+            assert export.trailer().reason == "cannot write: Broken pipe"
+            for handed, reason in (
+                (os.open("/dev/full", os.O_WRONLY), "what was handed over is neither a file nor a pipe"),
+                (os.open(tmp_path / "readable", os.O_RDONLY), "what was handed over is not open for writing"),
+                (None, "no file was handed over"),
+            ):
+                ours, theirs = socket.socketpair()
+                with ours, theirs:
+                    export = await exports.export(**ask, output=ours)
+                    if handed is not None:
+                        socket.send_fds(theirs, [b"0"], [handed])
+                        os.close(handed)
+                await everything(export)
+                assert export.trailer().reason == reason
+            assert exports.running == 0
 
     asyncio.run(main())
 
