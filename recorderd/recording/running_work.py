@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from recorderd.model.ports import StoreUnavailable
@@ -11,6 +12,7 @@ from recorderd.recording.worker_process import WorkerFailed, WorkerProcess
 
 _SILENT_S = 60.0  # a worker that neither answers nor writes for so long is ended
 _MAX_NOTES = 100
+_ANSWERS: type[SlotDone | WorkDone | Written] = SlotDone | WorkDone | Written  # type: ignore[assignment]  # a union is a type to msgspec
 
 
 class RunningWork:
@@ -78,7 +80,8 @@ class RunningWork:
                         _SILENT_S, messages=self._done is None, output=not self._output_ended
                     )
         except WorkerFailed as error:
-            self._failure = str(error)
+            self._done = self._done or self._last_word()
+            self._failure = "" if self._done is not None and not self._done.complete else str(error)
         except TimeoutError:
             self._failure = f"the worker made no progress for {_SILENT_S:.0f} s"
         except StoreUnavailable as error:
@@ -89,7 +92,7 @@ class RunningWork:
     async def _step(self) -> bool:
         """Takes an answer or sends the next message; whether there was something to do."""
         if self._done is None:
-            answer = self._worker.receive_now(SlotDone | WorkDone | Written)  # type: ignore[arg-type]  # a union is a type to msgspec
+            answer = self._worker.receive_now(_ANSWERS)
             if answer is not None:
                 if not self._worker.piped:
                     self.bytes = answer.bytes
@@ -105,6 +108,15 @@ class RunningWork:
         else:
             self._in_flight += 1
         return True
+
+    def _last_word(self) -> WorkDone | None:
+        """Why a worker ended early, if it said so: its socket gives an error for what it did not read before it gives what it wrote."""
+        for _ in range(2 + IN_FLIGHT):
+            with contextlib.suppress(WorkerFailed):
+                answer = self._worker.receive_now(_ANSWERS)
+                if isinstance(answer, WorkDone):
+                    return answer
+        return None
 
     def trailer(self) -> Trailer:
         done = self._done

@@ -437,6 +437,8 @@ def test_a_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
                     if handed is not None:
                         socket.send_fds(theirs, [b"0"], [handed])
                         os.close(handed)
+                while Path(f"/proc/{export.pid}").exists():  # it has ended before it is sent its slots
+                    await asyncio.sleep(0.01)
                 await everything(export)
                 assert export.trailer().reason == reason
             assert exports.running == 0
