@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import select
 import signal
 import socket
 from pathlib import Path
@@ -406,6 +407,11 @@ def test_the_worker_writes_somebodys_file_itself(way: str, tmp_path: Path) -> No
     asyncio.run(main())
 
 
+async def ended(pid: int) -> None:
+    with open(os.pidfd_open(pid)) as process:  # noqa: ASYNC230
+        assert (await asyncio.to_thread(select.select, [process], [], [], 30))[0]
+
+
 def test_a_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
     (tmp_path / "ring").mkdir()
     (tmp_path / "readable").touch()
@@ -437,8 +443,7 @@ def test_a_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
                     if handed is not None:
                         socket.send_fds(theirs, [b"0"], [handed])
                         os.close(handed)
-                while Path(f"/proc/{export.pid}").exists():  # it has ended before it is sent its slots
-                    await asyncio.sleep(0.01)
+                await ended(export.pid)  # before it is sent its slots
                 await everything(export)
                 assert export.trailer().reason == reason
             assert exports.running == 0
