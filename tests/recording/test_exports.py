@@ -408,8 +408,9 @@ def test_the_worker_writes_somebodys_file_itself(way: str, tmp_path: Path) -> No
 
 
 async def ended(pid: int) -> None:
-    with open(os.pidfd_open(pid)) as process:  # noqa: ASYNC230
-        assert (await asyncio.to_thread(select.select, [process], [], [], 30))[0]
+    process = os.pidfd_open(pid)
+    assert (await asyncio.to_thread(select.select, [process], [], [], 30))[0]
+    os.close(process)
 
 
 def test_a_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
