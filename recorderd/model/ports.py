@@ -186,7 +186,10 @@ class FragmentBody(Protocol):
     def damaged(self) -> bool: ...
 
     def write_into(self, buffer: memoryview, sequence: int, media_base: Sequence[int]) -> None:
-        """Copies the media once. `sequence` goes into `mfhd`; `media_base[track]` is subtracted from media times to get `tfdt`."""
+        """Copies the media once. `sequence` goes into `mfhd`; `media_base[track]` is subtracted from media times to get `tfdt`.
+
+        Called in a disk thread: what it reads must not change after the fragment was appended.
+        """
 
 
 class DurableSink(Protocol):

@@ -1,15 +1,20 @@
 """Page-aligned buffers for O_DIRECT, reused.
 
-Anonymous mappings are page-aligned by nature. Sizes are rounded up to powers of two, so that a handful of mappings serves all writers; what
-is held for reuse is bounded.
+Anonymous mappings are page-aligned by nature. Sizes are rounded up to powers of two, above 1 MiB to whole MiB, so that a handful of
+mappings serves all writers; what is held for reuse is bounded.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import mmap
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import Final
 
 _SMALLEST: Final = 64 * 1024
+_MIB: Final = 1 << 20
 
 
 class Buffer:
@@ -35,7 +40,7 @@ class BufferPool:
         self.taken = 0  # buffers out now
 
     def take(self, size: int) -> Buffer:
-        room = max(_SMALLEST, 1 << (size - 1).bit_length())
+        room = max(_SMALLEST, 1 << (size - 1).bit_length()) if size <= _MIB else -(-size // _MIB) * _MIB
         free = self._free.get(room)
         if free:
             mapping = free.pop()
@@ -53,3 +58,47 @@ class BufferPool:
         if self._held + room <= self._keep_bytes:
             self._free.setdefault(room, []).append(buffer.mapping)
             self._held += room
+
+
+class BytesInFlight:
+    """Lets so many bytes be written at a time, first come, first served: buffers are then reused instead of mapped anew.
+
+    What is larger than the bound goes alone.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @contextlib.asynccontextmanager
+    async def room(self, size: int) -> AsyncIterator[None]:
+        if self._waiting or not self._fits(size):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # its room was given already
+                    self._leave(size)
+                raise
+        else:
+            self._bytes += size
+        try:
+            yield
+        finally:
+            self._leave(size)
+
+    def _fits(self, size: int) -> bool:
+        return not self._bytes or self._bytes + size <= self._limit_bytes
+
+    def _leave(self, size: int) -> None:
+        self._bytes -= size
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if not turn.done():
+                if not self._fits(wanted):
+                    return
+                self._bytes += wanted
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -1,34 +1,36 @@
 """Puts what a commit adds to one slot on the disk: head, fragments, mask; and at the end of a slot its tail.
 
-The loop copies the media into pooled buffers; a disk thread computes the checksums, packs the records in front and writes. Nothing is
-flushed here.
+The loop decides what goes where; a disk thread copies the media into a pooled buffer, computes the checksums, packs the records in front
+and writes. Several writes, of one slot too, are on their way at a time, bounded by what they hold in buffers. Nothing is flushed here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from recorderd.ring.buffers import BufferPool
+from recorderd.ring.buffers import BufferPool, BytesInFlight
 from recorderd.ring.device import Device, UnsafeFile
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import slot_path, write_bytes
 from recorderd.ring.layout import (
     BLOCK,
-    FragmentRecord,
     free_box,
     pack_head,
     pack_tail,
     payload_crc,
     record_bytes,
-    with_payload_crc,
 )
 from recorderd.ring.open_slot import OpenSlot, Placed, pad_box
 
 _PIECE: Final = 4 << 20  # one write holds fragments up to this size together
-_ZERO_GAP: Final = 1 << 20  # a virgin slot whose unwritten rest is at most this is written out to the end
+IN_FLIGHT_BYTES: Final = 16 << 20  # being copied, checksummed and written at a time, over all slots
+_ZERO_GAP: Final = (
+    1 << 20
+)  # a virgin slot that closes early is written out to the end when no more than this is missing; a full one always
 GONE: Final = frozenset(
     {errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESHUTDOWN, errno.ENOMEDIUM, errno.ESTALE, errno.EBADF}
 )
@@ -39,6 +41,7 @@ class Io:
     device: Device
     calls: DiskCalls
     buffers: BufferPool
+    in_flight: BytesInFlight = field(default_factory=lambda: BytesInFlight(IN_FLIGHT_BYTES))
 
 
 @dataclass(slots=True, eq=False)
@@ -63,66 +66,85 @@ async def write_batch(io: Io, batch: Batch, *, wall_ns: int, epoch: int, mask: b
             slot.handle = await io.calls.run(
                 io.device.open, slot_path(slot.ref.slot), writable=True, size=slot.slot_bytes
             )
-        for piece in _pieces(batch.placed):
-            await _write_piece(
-                io, slot, piece, last=piece[-1] is batch.placed[-1], mask=mask, wall_ns=wall_ns, epoch=epoch
-            )
-            batch.good += len(piece)
+        if batch.placed:
+            await _write_pieces(io, batch, _pieces(batch, wall_ns=wall_ns, epoch=epoch, mask=mask))
         if batch.closing:
             await _write_end(io, batch)
     except OSError as error:
         batch.error = error
 
 
-def _pieces(placed: Sequence[Placed]) -> list[list[Placed]]:
-    pieces: list[list[Placed]] = []
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Neighbours in a slot, written together: `head` (may be empty), fragments, `mask` (may be empty)."""
+
+    start: int
+    head: bytes
+    placed: Sequence[Placed]
+    mask: bytes
+
+    @property
+    def size(self) -> int:
+        last = self.placed[-1]
+        return last.offset + last.record.fragment_bytes - self.start + len(self.mask)
+
+
+def _pieces(batch: Batch, *, wall_ns: int, epoch: int, mask: bool) -> list[_Piece]:
+    slot = batch.slot
+    groups: list[list[Placed]] = []
     size = 0
-    for one in placed:
-        if not pieces or size + one.record.fragment_bytes > _PIECE:
-            pieces.append([])
+    for one in batch.placed:
+        if not groups or size + one.record.fragment_bytes > _PIECE:
+            groups.append([])
             size = 0
-        pieces[-1].append(one)
+        groups[-1].append(one)
         size += one.record.fragment_bytes
+    head = b""
+    if not slot.head_written:
+        slot.identity = slot.make_identity(wall_ns=wall_ns, epoch=epoch)
+        head = pack_head(slot.identity, slot.ftyp, slot.moov)
+    pieces = [_Piece(group[0].offset, b"", group, b"") for group in groups]
+    if head:
+        pieces[0] = replace(pieces[0], start=0, head=head)
+    if mask:
+        pieces[-1] = replace(pieces[-1], mask=mask_block(slot.slot_bytes - slot.end))
     return pieces
 
 
-async def _write_piece(
-    io: Io, slot: OpenSlot, piece: Sequence[Placed], *, last: bool, mask: bool, wall_ns: int, epoch: int
-) -> None:
-    first = not slot.head_written
-    start = 0 if first else piece[0].offset
-    end = piece[-1].offset + piece[-1].record.fragment_bytes
-    masked = mask and last
-    buffer = io.buffers.take(end - start + (BLOCK if masked else 0))
-    view = buffer.view
-    if first:
-        slot.identity = slot.make_identity(wall_ns=wall_ns, epoch=epoch)
-        view[: slot.data_offset] = pack_head(slot.identity, slot.ftyp, slot.moov)
-    jobs: list[tuple[memoryview, FragmentRecord]] = []
-    for one in piece:
+async def _write_pieces(io: Io, batch: Batch, pieces: Sequence[_Piece]) -> None:
+    """All of them at once, as far as there are buffers. What counts is what was written without a hole before it."""
+    handle = batch.slot.handle
+    results = await asyncio.gather(*(_write_piece(io, handle, piece) for piece in pieces), return_exceptions=True)
+    for piece, result in zip(pieces, results, strict=True):
+        if result is not None:
+            raise result
+        batch.good += len(piece.placed)
+        batch.slot.head_written = True
+
+
+async def _write_piece(io: Io, handle: int, piece: _Piece) -> None:
+    async with io.in_flight.room(piece.size):
+        buffer = io.buffers.take(piece.size)
+        await io.calls.run(_fill_and_write, io.device, handle, buffer.view, piece)
+        io.buffers.give(buffer)
+
+
+def _fill_and_write(device: Device, handle: int, view: memoryview, piece: _Piece) -> None:
+    """In a disk thread. The media is copied and then checksummed fragment by fragment, while it is in the processor's cache."""
+    view[: len(piece.head)] = piece.head
+    for one in piece.placed:
         record = one.record
-        fragment = view[one.offset - start : one.offset - start + record.fragment_bytes]
-        at = record_bytes(len(record.parts), len(record.keys))
-        one.pending.body.write_into(fragment[at : at + record.payload_bytes], record.sequence, one.media_base)
-        pad_box(record, fragment)
-        jobs.append((fragment, record))
-    if masked:
-        view[end - start :] = mask_block(slot.slot_bytes - end)
-    await io.calls.run(_seal_and_write, io.device, slot.handle, view, start, jobs)
-    for fragment, _ in jobs:
-        fragment.release()
-    io.buffers.give(buffer)
-    slot.head_written = True
-
-
-def _seal_and_write(
-    device: Device, handle: int, view: memoryview, offset: int, jobs: Sequence[tuple[memoryview, FragmentRecord]]
-) -> None:
-    for fragment, record in jobs:
-        at = record_bytes(len(record.parts), len(record.keys))
-        crc = payload_crc(fragment[at : at + record.payload_bytes])
-        fragment[:at] = with_payload_crc(record, crc).pack()
-    device.write(handle, view, offset)
+        at = one.offset - piece.start
+        with view[at : at + record.fragment_bytes] as fragment:
+            begin = record_bytes(len(record.parts), len(record.keys))
+            with fragment[begin : begin + record.payload_bytes] as payload:
+                one.pending.body.write_into(payload, record.sequence, one.media_base)
+                crc = payload_crc(payload)
+            fragment[:begin] = record.pack(payload_crc=crc)
+            pad_box(record, fragment)
+    if piece.mask:
+        view[-len(piece.mask) :] = piece.mask
+    device.write(handle, view, piece.start)
 
 
 def mask_block(size: int) -> bytes:
@@ -133,7 +155,7 @@ def mask_block(size: int) -> bytes:
 async def _write_end(io: Io, batch: Batch) -> None:
     slot = batch.slot
     tail = pack_tail(slot.disk_id, slot.ref, slot.entries)
-    fill = _ZERO_GAP if slot.virgin else 0
+    fill = (slot.slot_bytes if batch.full else _ZERO_GAP) if slot.virgin else 0
     batch.tail_bytes, batch.written_out = await write_end(io, slot.handle, tail, slot.end, slot.slot_bytes, fill=fill)
 
 

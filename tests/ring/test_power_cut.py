@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
 from recorderd.ring import commit as commit_module
 from recorderd.ring import scan as scan_module
+from recorderd.ring import slot_writing
 from recorderd.ring.border import Item
 from recorderd.ring.layout import Free, StoreEvent
 from recorderd.ring.profiles import HDD, SMR, Profile
@@ -41,7 +43,9 @@ class Recorded:
         return mark
 
 
-async def record(clock: FakeClock, *, seed: int = 1, ticks: int = 46, profile: Profile = HDD) -> Recorded:
+async def record(
+    clock: FakeClock, *, seed: int = 1, ticks: int = 46, profile: Profile = HDD, bursts: float = 0.15
+) -> Recorded:
     """Three writers, one with fragments of constant size; about two ring cycles; one lock; two deletions."""
     rng = random.Random(seed)
     disk = SimDisk()
@@ -65,7 +69,7 @@ async def record(clock: FakeClock, *, seed: int = 1, ticks: int = 46, profile: P
         for n, f in enumerate(feeds):
             if n == 2 and tick % 3:
                 continue
-            for _ in range(2 if rng.random() < 0.15 else 1):
+            for _ in range(2 if rng.random() < bursts else 1):
                 append(f, serial, sizes[n], key=rng.random() < 0.7)
                 serial += 1
         if tick == 18:
@@ -81,19 +85,22 @@ async def record(clock: FakeClock, *, seed: int = 1, ticks: int = 46, profile: P
     return Recorded(base, disk.ops, mark(), oracle.vanished, set(range(serial)))
 
 
-async def check(image: SimDisk, clock: FakeClock, mark: Mark, recorded: Recorded, *, carry_on: bool) -> None:
+async def check(
+    image: SimDisk, clock: FakeClock, mark: Mark, recorded: Recorded, *, carry_on: bool, holes: bool = False
+) -> None:
     ring = ring_on(image, clock, Oracle())
     assert await ring.mount(), ring.status().detail
-    await check_ring(ring, clock, mark, vanished=recorded.vanished, appended=recorded.appended, carry_on=carry_on)
+    vanished, appended = recorded.vanished, recorded.appended
+    await check_ring(ring, clock, mark, vanished=vanished, appended=appended, carry_on=carry_on, holes=holes)
 
 
-async def check_cuts(clock: FakeClock, recorded: Recorded, *, every: int, seed: int) -> int:
+async def check_cuts(clock: FakeClock, recorded: Recorded, *, every: int, seed: int, holes: bool = False) -> int:
     rng = random.Random(seed)
     cutter = Cutter(recorded.base, recorded.ops)
     checked = 0
     for cut in range(0, len(recorded.ops) + 1, every):
         image = cutter.image(cut, rng)
-        await check(image, clock, recorded.mark(cut), recorded, carry_on=cut % 7 == 0)
+        await check(image, clock, recorded.mark(cut), recorded, carry_on=cut % 7 == 0, holes=holes)
         checked += 1
     return checked
 
@@ -115,6 +122,18 @@ def test_without_a_mask_block_behind_every_fragment_too() -> None:
         assert not SMR.mask
         recorded = await record(clock, seed=4, profile=SMR)
         assert await check_cuts(clock, recorded, every=5, seed=6) > 40
+
+    run_simulated(main)
+
+
+def test_with_several_writes_of_one_slot_on_their_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_writing, "_PIECE", 16_384)
+
+    async def main(clock: FakeClock) -> None:
+        recorded = await record(clock, seed=9, bursts=0.9)
+        in_commit = [op for op in recorded.ops if op.path.startswith("slots/")]
+        assert sum(a.path == b.path for a, b in pairwise(in_commit)) > 60, "the workload must write a slot in pieces"
+        assert await check_cuts(clock, recorded, every=4, seed=7, holes=True) > 80
 
     run_simulated(main)
 

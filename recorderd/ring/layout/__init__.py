@@ -61,7 +61,6 @@ from recorderd.ring.layout.fragment import (
     payload_crc,
     record_bytes,
     record_size,
-    with_payload_crc,
 )
 from recorderd.ring.layout.journal import (
     JOURNAL_ROOM,
@@ -193,5 +192,4 @@ __all__ = [
     "unpack_tail",
     "unpack_unscanned",
     "uuid_box_header",
-    "with_payload_crc",
 ]

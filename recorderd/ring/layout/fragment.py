@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from recorderd.model.ports import Anchor
@@ -85,8 +85,8 @@ class FragmentRecord:
             mask |= 1 << part.track
         return mask
 
-    def pack(self) -> bytes:
-        """The whole record box."""
+    def pack(self, *, payload_crc: int | None = None) -> bytes:
+        """The whole record box, with the checksum of the payload where it was not known before."""
         size = record_bytes(len(self.parts), len(self.keys))
         if not 1 <= len(self.parts) <= MAX_TRACKS or len(self.keys) > MAX_KEYS:
             raise ValueError(f"{len(self.parts)} tracks, {len(self.keys)} key points")
@@ -108,7 +108,7 @@ class FragmentRecord:
             self.to_ns,
             self.boot_id.bytes,
             self.disk_id.bytes,
-            self.payload_crc,
+            self.payload_crc if payload_crc is None else payload_crc,
             self.writer_serial,
             self.digest,
             self.key_id,
@@ -224,7 +224,3 @@ def _unpack_part(view: memoryview, at: int) -> TrackPart:
 def payload_crc(payload: bytes | memoryview) -> int:
     """The checksum of `moof` and `mdat`. Drops the GIL on large buffers."""
     return crc32(payload)
-
-
-def with_payload_crc(record: FragmentRecord, crc: int) -> FragmentRecord:
-    return replace(record, payload_crc=crc)
