@@ -80,6 +80,15 @@ class Power(Section, frozen=True):
     rescue_grace_s: Annotated[int, Meta(ge=60, le=86_400)] = 600
 
 
+class Exports(Section, frozen=True):
+    folder: Annotated[str, Meta(pattern=r"^/[^\x00]*$")] = (
+        "/srv/recorderd-objects"  # what destinations of type Local lie below
+    )
+    own_file_system: bool = True  # refuse the folder while no file system of its own is mounted there
+    file_minutes: Annotated[int, Meta(ge=1, le=1440)] = 60  # of a recording in one exported file
+    ca_file: str = ""  # further certificate authorities of destinations, PEM
+
+
 class Time(Section, frozen=True):
     zone: Annotated[str, Meta(min_length=1, max_length=64)] | None = None  # IANA name; default: the system's
 
@@ -91,6 +100,7 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     ingest: Ingest = Ingest()
     power: Power = Power()
+    exports: Exports = Exports()
     network: NetworkSettings = NetworkSettings()
     time: Time = Time()
 

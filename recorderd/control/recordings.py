@@ -12,8 +12,8 @@ from recorderd.protocol import recordings as protocol
 from recorderd.protocol.errors import ConfirmationNeeded
 from recorderd.protocol.message import Nothing
 from recorderd.protocol.wall import to_rfc3339
-from recorderd.recording.operations import Operation
 from recorderd.recording.service import RecordingService
+from recorderd.recording.target_exports import FILE_FORMATS
 
 PAGE = 32
 ENCODINGS = {
@@ -32,16 +32,6 @@ ENCODINGS = {
 def track_info(track: Track) -> protocol.TrackInfo:
     return protocol.TrackInfo(
         token=track.token, id=str(track.id), configuration=track.configuration, encoding=track.encoding
-    )
-
-
-def operation_info(operation: Operation) -> protocol.OperationInfo:
-    return protocol.OperationInfo(
-        token=operation.token,
-        progress=operation.progress,
-        files=[protocol.FileProgressInfo(name=f.name, progress=f.progress) for f in operation.files],
-        finished=operation.finished,
-        error=operation.error,
     )
 
 
@@ -64,9 +54,6 @@ class RecordingsFace:
         table.reply(protocol.LOCK, refusing(self._lock))
         table.reply(protocol.UNLOCK, refusing(self._unlock))
         table.reply(protocol.LIST_LOCKS, refusing(self._list_locks))
-        table.reply(protocol.LIST_OPERATIONS, refusing(self._list_operations))
-        table.reply(protocol.GET_OPERATION, refusing(self._get_operation))
-        table.reply(protocol.STOP_OPERATION, refusing(self._stop_operation))
         table.reply(protocol.GET_CAPABILITIES, refusing(self._get_capabilities))
 
     # --- recordings and tracks -----------------------------------------------------------------------------
@@ -167,17 +154,6 @@ class RecordingsFace:
     async def _list_locks(self, call: protocol.ListLocksCall, _: Peer) -> protocol.ListLocksReply:
         return protocol.ListLocksReply(locks=[_lock_info(*held) for held in self._service.media.locks(call.recording)])
 
-    # --- exports -------------------------------------------------------------------------------------------
-
-    async def _list_operations(self, _call: Nothing, _: Peer) -> protocol.ListOperationsReply:
-        return protocol.ListOperationsReply(operations=[operation_info(o) for o in self._service.operations.list()])
-
-    async def _get_operation(self, call: protocol.OperationCall, _: Peer) -> protocol.OperationReply:
-        return protocol.OperationReply(operation=operation_info(self._service.operations.get(call.operation)))
-
-    async def _stop_operation(self, call: protocol.OperationCall, _: Peer) -> protocol.OperationReply:
-        return protocol.OperationReply(operation=operation_info(await self._service.operations.stop(call.operation)))
-
     async def _get_capabilities(self, _call: Nothing, _: Peer) -> protocol.Capabilities:
         limits = self._service.limits
         return protocol.Capabilities(
@@ -190,7 +166,7 @@ class RecordingsFace:
             max_recording_jobs=limits.jobs,
             options=True,
             metadata_recording=True,
-            export_file_formats=[],
+            export_file_formats=list(FILE_FORMATS),
             scheduled_recording=True,
             event_recording=True,
             before_event_limit_ms=limits.before_ms,

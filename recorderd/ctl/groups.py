@@ -1,4 +1,4 @@
-"""`recorderctl groups`: recording groups and storage destinations."""
+"""`recorderctl groups`: recording groups."""
 
 from __future__ import annotations
 
@@ -48,17 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("group")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     remove.set_defaults(run=run_remove)
-    actions.add_parser("destinations", help="all storage destinations").set_defaults(run=run_destinations)
-    add = actions.add_parser("add-destination", help="a storage destination; its password is asked for")
-    add.add_argument("type", help="such as ObjectStorageS3")
-    add.add_argument("uri")
-    add.add_argument("--region", default="")
-    add.add_argument("--user", default="")
-    add.add_argument("--password-stdin", action="store_true")
-    add.set_defaults(run=run_add_destination)
-    forget = actions.add_parser("remove-destination", help="delete a storage destination that nothing records to")
-    forget.add_argument("destination")
-    forget.set_defaults(run=run_remove_destination)
 
 
 def _settings(arguments: argparse.Namespace) -> GroupSettings:
@@ -116,33 +105,4 @@ def run_stop(arguments: argparse.Namespace, session: Session) -> int:
 def run_remove(arguments: argparse.Namespace, session: Session) -> int:
     call = groups.DeleteCall(group=arguments.group)
     session.show(session.call_confirmed(groups.DELETE, call, yes=arguments.yes), str)
-    return 0
-
-
-def run_destinations(_: argparse.Namespace, session: Session) -> int:
-    reply = session.call(groups.LIST_DESTINATIONS, Nothing())
-    rows = [(d.token, d.type, d.storage_uri, d.region or "-", d.username or "-") for d in reply.destinations]
-    session.show(reply, lambda: table(("STORAGE", "TYPE", "URI", "REGION", "USER"), rows))
-    return 0
-
-
-def run_add_destination(arguments: argparse.Namespace, session: Session) -> int:
-    secrets = {}
-    if arguments.user or arguments.password_stdin:
-        secrets["password"] = session.secret(f"password of {arguments.user}", from_stdin=arguments.password_stdin)
-    call = groups.CreateDestinationCall(
-        type=arguments.type,
-        storage_uri=arguments.uri,
-        region=arguments.region,
-        username=arguments.user,
-        secrets=secrets,
-    )
-    reply = session.call(groups.CREATE_DESTINATION, call)
-    session.show(reply, lambda: reply.token)
-    return 0
-
-
-def run_remove_destination(arguments: argparse.Namespace, session: Session) -> int:
-    call = groups.DestinationCall(destination=arguments.destination)
-    session.show(session.call(groups.DELETE_DESTINATION, call), str)
     return 0

@@ -16,6 +16,7 @@ from hw.boards.loader import load as load_board
 from recorderd.control.cameras import Cameras
 from recorderd.control.dispatch import Dispatch, Face
 from recorderd.control.explain import Chain
+from recorderd.control.exports import ExportsFace
 from recorderd.control.media import MediaFace
 from recorderd.control.names import RecordingNames
 from recorderd.control.network import NetworkFace
@@ -39,8 +40,10 @@ from recorderd.model.media_ram import MediaRam
 from recorderd.network.parts import network_parts
 from recorderd.power.memory import FileMemory, Keeper
 from recorderd.power.service import PowerService
+from recorderd.recording.deliver_to import Surroundings as Around
 from recorderd.recording.exports import Exports
 from recorderd.recording.service import RecordingService
+from recorderd.recording.target_exports import TargetExports
 from recorderd.ring.archive import Archive
 from recorderd.ring.disk_memory import FileDiskMemory
 from recorderd.ring.disks.helper_client import HelperClient
@@ -206,12 +209,28 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         loop_health=probe.health,
     )
     names = RecordingNames(objects=recordings.objects, queries=ledger.queries)
+    exports = Exports(ring=ring, clock=clock)
+    target_exports = TargetExports(
+        ring=ring,
+        exports=exports,
+        operations=recordings.operations,
+        around=Around(
+            folder=settings.exports.folder,
+            own_file_system=settings.exports.own_file_system,
+            ca_file=settings.exports.ca_file,
+            secret=state.secret,
+        ),
+        clock=clock,
+        limits=recordings.limits,
+        file_ns=settings.exports.file_minutes * 60_000_000_000,
+    )
     faces: list[Face] = [
         system,
         power_parts.face,
         TimelineFace(ledger=ledger, key_frames=partial(key_instants, ring), find_recording=names.find),
         StorageFace(service=storage),
-        MediaFace(exports=Exports(ring=ring, clock=clock), names=names, queries=ledger.queries),
+        MediaFace(exports=exports, names=names, queries=ledger.queries),
+        ExportsFace(exports=target_exports, service=recordings, names=names, queries=ledger.queries),
         NetworkFace(service=network.service, helper=settings.paths.helper),
         TimeFace(keeper=network.keeper),
         *recording_faces(service=recordings, broker=broker, clock=clock),

@@ -134,6 +134,12 @@ class MaxStorageConfigurations(_Refused):
     kind = "destinations"
 
 
+class MaxExports(_Refused):
+    """As many export operations wait as can."""
+
+    kind = "exports"
+
+
 class MaxLocks(_Refused):
     """The lock would leave too little of the ring to record into (format.md, section 12)."""
 

@@ -30,6 +30,8 @@ class Limits:
     calendar_events: int = 64
     encryption_entries: int = 8
     finished_operations: int = 32
+    waiting_operations: int = 16
+    files_per_operation: int = 1000
 
     before_ms: int = 60_000  # of an event recording; each second is reserved in limits.media_ram at the stream's rate
     after_ms: int = 3_600_000

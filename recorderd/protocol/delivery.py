@@ -64,6 +64,7 @@ class Deliver(msgspec.Struct, frozen=True):
     ca_file: str = ""
     part_bytes: int = 8 << 20  # what is held in memory and sent anew after a failure
     patience_s: float = 900.0  # without progress
+    own_file_system: bool = False  # FOLDER: refuse a root on which none of its own is mounted
     trial: bool = False
 
 

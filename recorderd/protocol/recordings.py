@@ -43,19 +43,6 @@ class LockInfo(Message, frozen=True):
     reason: str
 
 
-class FileProgressInfo(Message, frozen=True):
-    name: str
-    progress: float
-
-
-class OperationInfo(Message, frozen=True):
-    token: str
-    progress: float
-    files: list[FileProgressInfo]
-    finished: bool
-    error: str
-
-
 class ListCall(Message, frozen=True):
     after: str | None = None
 
@@ -163,18 +150,6 @@ class ListLocksReply(Message, frozen=True):
     locks: list[LockInfo]
 
 
-class ListOperationsReply(Message, frozen=True):
-    operations: list[OperationInfo]
-
-
-class OperationCall(Message, frozen=True):
-    operation: str
-
-
-class OperationReply(Message, frozen=True):
-    operation: OperationInfo
-
-
 class Capabilities(Message, frozen=True):
     dynamic_recordings: bool
     dynamic_tracks: bool
@@ -210,7 +185,4 @@ DELETE_MEDIA = INTERFACE.method("DeleteMedia", DeleteMediaCall, DeleteMediaReply
 LOCK = INTERFACE.method("Lock", LockCall, LockReply)
 UNLOCK = INTERFACE.method("Unlock", UnlockCall, Nothing)
 LIST_LOCKS = INTERFACE.method("ListLocks", ListLocksCall, ListLocksReply, access=Access.VIEW)
-LIST_OPERATIONS = INTERFACE.method("ListOperations", Nothing, ListOperationsReply, access=Access.VIEW)
-GET_OPERATION = INTERFACE.method("GetOperation", OperationCall, OperationReply, access=Access.VIEW)
-STOP_OPERATION = INTERFACE.method("StopOperation", OperationCall, OperationReply)
 GET_CAPABILITIES = INTERFACE.method("GetCapabilities", Nothing, Capabilities, access=Access.VIEW)

@@ -1,7 +1,7 @@
 """Export operations (5.21 to 5.23) as objects: token, progress, files, stop; and deletions that wait for them.
 
-What an export does is not known here: `start` gets a coroutine that does it and reports through an `Operation`. Operations live in memory:
-after a restart there are none.
+What an export does is not known here (it is in `target_exports.py`): `start` gets a coroutine that does it and reports through an
+`Operation`. Operations live in memory: after a restart there are none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from recorderd.model.faults import BadConfiguration
 from recorderd.model.limits import Limits
 from recorderd.recording import topics
 
+MAX_NOTES = 100
 MIN_STEP = 0.01  # of progress, between two events
 
 
@@ -38,10 +39,16 @@ class Operation:
     files: list[FileProgress] = field(default_factory=list)
     progress: float = 0.0
     error: str = ""
+    detail: str = ""  # what it waits for now
+    notes: list[str] = field(default_factory=list)  # what the files lack
     finished: bool = False
     told: float = -1.0
     task: asyncio.Task[None] | None = None
     after: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(text)
 
 
 class Operations:
@@ -51,10 +58,15 @@ class Operations:
         self._held: dict[str, Operation] = {}
 
     def start(
-        self, name: str, recordings: Sequence[uuid.UUID], work: Callable[[Operation], Coroutine[None, None, None]]
+        self,
+        name: str,
+        recordings: Sequence[uuid.UUID],
+        work: Callable[[Operation], Coroutine[None, None, None]],
+        *,
+        files: Sequence[FileProgress] = (),
     ) -> Operation:
         """Begins at once; `work` calls `report` as it goes and may raise OSError or ValueError, which ends the operation with an error."""
-        operation = Operation(f"export-{uuid.uuid4().hex[:12]}", name, frozenset(recordings))
+        operation = Operation(f"export-{uuid.uuid4().hex[:12]}", name, frozenset(recordings), list(files))
         self._held[operation.token] = operation
         self._forget_finished()
         self._tell(operation, "Initialized")
@@ -106,6 +118,13 @@ class Operations:
             operation.task.cancel()
             await asyncio.wait([operation.task])
         return operation
+
+    async def close(self) -> None:
+        """Ends all that run, at the recorder's stop; deletions that waited for them happen now."""
+        tasks = [operation.task for operation in self._held.values() if operation.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def when_free(self, recording: uuid.UUID, deletion: Callable[[], Awaitable[object]]) -> None:
         """Deletes now, or when the exports that read this recording have ended (5.21)."""

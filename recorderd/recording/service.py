@@ -130,6 +130,7 @@ class RecordingService:
                 await self._sleep()
         finally:
             self.engine.stop()
+            await self.operations.close()
 
     async def _sleep(self) -> None:
         """Until something is due, at most a second: only looking shows that the wall clock has stepped."""

@@ -20,14 +20,16 @@ from recorderd.model.limits import Limits
 from recorderd.model.receiver import ReceiverConfiguration
 from recorderd.model.recording import RecordingConfiguration
 from recorderd.model.streamoptions import BadStreamOptions, parse_stream_options
-from recorderd.protocol import devices, events, groups, jobs, receivers, recordings, schedules
+from recorderd.protocol import devices, events, exports, groups, jobs, receivers, recordings, schedules
 from recorderd.protocol.interface import Interface
 from recorderd.protocol.message import Nothing
 from tests.recording.service_house import ServiceHouse, living
 from tests.simulated_time import FakeClock, run_simulated
 
 TABLE = Path(__file__).parent.parent / "docs" / "onvif-recording.md"
-INTERFACES: list[Interface] = [m.INTERFACE for m in (devices, events, groups, jobs, receivers, recordings, schedules)]
+INTERFACES: list[Interface] = [
+    m.INTERFACE for m in (devices, events, exports, groups, jobs, receivers, recordings, schedules)
+]
 METHODS = {f"{i.name.removeprefix('io.recorderd.')}.{m}" for i in INTERFACES for m in i.methods}
 
 
@@ -96,7 +98,7 @@ def test_capabilities_are_made_from_the_limits(tmp_path: Path) -> None:
         True,
     )
     assert {"H264", "H265", "JPEG", "AAC", "G711", "G726"} <= set(recording.encodings)
-    assert recording.export_file_formats == recording.target_formats == []
+    assert (recording.export_file_formats, recording.target_formats) == (["MP4"], [])
     receiver = asyncio.run(ReceiversFace(service=house.service)._get_capabilities(Nothing(), None))  # type: ignore[arg-type]
     assert receiver.supported_receivers == 5
     schedule = asyncio.run(SchedulesFace(service=house.service)._get_capabilities(Nothing(), None))  # type: ignore[arg-type]

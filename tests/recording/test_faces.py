@@ -252,7 +252,7 @@ def test_jobs_and_schedules(house: ServiceHouse, run: Run) -> None:
     run("schedules", "remove-days", "holidays")
 
 
-def test_groups_and_destinations(house: ServiceHouse, run: Run) -> None:
+def test_groups(house: ServiceHouse, run: Run) -> None:
     run("devices", "add", "rtsp://192.0.2.20/ignored", "--id", "front")
     assert "no device" in run("groups", "create", "g", "--options", "device=none", code=1)[1]
     _, said = run(
@@ -276,20 +276,40 @@ def test_groups_and_destinations(house: ServiceHouse, run: Run) -> None:
     )
     run("groups", "remove", "g", "--yes")
     assert house.service.list_recordings() == []
-    run(
-        "groups",
-        "add-destination",
-        "ObjectStorageS3",
-        "https://s3.example/bucket",
-        "--user",
-        "AKIA",
-        "--password-stdin",
-        stdin="sEcReT\n",
-    )
+
+
+def test_storages(house: ServiceHouse, run: Run) -> None:
+    add = ("storages", "add")
+    run(*add, "s3", "https://s3.example/bucket", "--user", "AKIA", "--password-stdin", stdin="sEcReT\n")
     assert house.state.secret("destination", "storage-1", "password") == "sEcReT"
-    assert "sEcReT" not in run("--json", "groups", "destinations")[1]
-    run("groups", "remove-destination", "storage-1")
+    run(*add, "folder", "cases/")
+    run(*add, "http", "https://nas.example:8443/up", "--certificate", "sha256:" + "0f" * 32)
+    assert [d.type for d in house.service.list_destinations()] == ["ObjectStorageS3", "Local", "HTTP"]
+    for words, said in (
+        (("s3", "https://u:p@s3.example/bucket"), "apart"),
+        (("s3", "ftp://s3.example/bucket"), "https://"),
+        (("s3", "https://s3.example:99999/"), "https://"),
+        (("s3", "https://s3.example/b?x=1"), "https://"),
+        (("folder", "../elsewhere"), "folder/folder"),
+        (("http", "http://nas.example/up", "--user", "u", "--password-stdin"), "https://"),
+        (("http", "https://nas.example/up", "--certificate", "sha256:00"), "64 hexadecimal"),
+        (("Azure", "https://nas.example/up"), "none of"),
+    ):
+        code = 64 if said == "none of" else 1
+        assert said in run(*add, *words, stdin="x\n", code=code)[1]
+    run("storages", "set", "storage-1", "--region", "eu-1")
+    changed = house.service.get_destination("storage-1")
+    assert (changed.region, changed.username, changed.storage_uri) == ("eu-1", "AKIA", "https://s3.example/bucket")
+    assert house.state.secret("destination", "storage-1", "password") == "sEcReT", "what is not given stays"
+    for words in (("storages", "list"), ("storages", "show", "storage-1")):
+        for form in ((), ("--json",)):
+            out = run(*form, *words)[1]
+            assert "storage-1" in out
+            assert "sEcReT" not in out
+    assert "password" in run("storages", "show", "storage-1")[1], "that one is set is told"
+    run("storages", "remove", "storage-1")
     assert house.state.secret("destination", "storage-1", "password") is None
+    assert "storage-1" in run("storages", "show", "storage-1", code=1)[1]
 
 
 def test_watching_events(house: ServiceHouse, run: Run) -> None:

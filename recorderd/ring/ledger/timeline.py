@@ -70,6 +70,12 @@ def bars(rows: Rows, track: uuid.UUID) -> list[Bar]:
     ]
 
 
+def recorded_stretches(rows: Rows) -> list[tuple[int, int]]:
+    """[start, stop) of wall time of the rows that are no gaps, ascending."""
+    recorded = rows[rows["cause"] < 0]
+    return list(zip(recorded["start"].tolist(), recorded["stop"].tolist(), strict=True))
+
+
 def coverage(tables: Tables, recording: int, track: int | None, last_ns: int, now_ring_ns: int) -> Coverage:
     """How much of what was due in the newest `last_ns` was recorded."""
     now = tables.epochs.wall(now_ring_ns)

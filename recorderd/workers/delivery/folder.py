@@ -9,8 +9,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from recorderd.protocol.delivery import Deliver
-from recorderd.workers.delivery.failure import from_os_error
+from recorderd.protocol.delivery import Deliver, Problem
+from recorderd.workers.delivery.failure import Failure, from_os_error
 from recorderd.workers.delivery.incoming import Incoming
 
 _FLUSH_BYTES = 8 << 20  # written back and dropped from the page cache, which belongs to what is recorded
@@ -31,6 +31,8 @@ def _folder_of(work: Deliver) -> Iterator[tuple[int, str]]:
     *folders, name = work.name.split("/")
     here = os.open(work.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if work.own_file_system and os.fstat(here).st_dev == os.stat("..", dir_fd=here).st_dev:
+            raise Failure(Problem.ABSENT, f"no disk for exports is mounted at {work.root}")
         for step in folders:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(step, 0o750, dir_fd=here)
