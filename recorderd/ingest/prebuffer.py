@@ -1,7 +1,8 @@
 """The pre-buffer of one receiver: its closed GOPs and the open one, inside a hard reservation of memory.
 
 At least the two newest closed GOPs are held, and as many more as it takes to cover the seconds asked for. When the reservation is too small
-for that, and nothing more can be had, the oldest go and the state says `short`: known before an event, not at it.
+for that, and nothing more can be had, the oldest go and the state says `short`: known before an event, not at it. A session that ends
+takes nothing away: what led up to a camera's failure is just what an event may ask for.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
-from recorderd.model.ports import StreamRequest, StreamSession
-from recorderd.model.stream import AccessUnit, MediaKind
+from recorderd.model.causes import GapCause
+from recorderd.model.ports import HeldSession, StreamRequest, StreamSession
+from recorderd.model.stream import AccessUnit, MediaKind, SenderReport, TrackFormat
 
 LEAST_GOPS = 2
 UNIT_OVERHEAD_BYTES = 200  # of the objects that carry an access unit
@@ -22,9 +25,21 @@ GROW_BYTES = 256 * 1024  # reservations grow in steps, so that one is not asked 
 
 
 @dataclass(slots=True)
+class _Part:
+    """One session's share of what is held. Media times of another session have no relation to this one's."""
+
+    session: StreamSession
+    video: int | None  # its video track
+    formats: list[TrackFormat]
+    reports: list[SenderReport | None]
+    ended: GapCause | None = None
+
+
+@dataclass(slots=True)
 class Gop:
     """A key frame and all units of all tracks up to the next one, in the order of arrival."""
 
+    part: _Part
     units: list[AccessUnit] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -73,37 +88,57 @@ class PreBuffer:
         self._share = reserve(first_bytes)
         self._closed: deque[Gop] = deque()
         self._open: Gop | None = None
-        self._video: int | None = None
+        self._part: _Part | None = None  # of the newest session
         self._size = 0
         self._skipping = False
         self.short = self._share < first_bytes
         self.short_detail = "" if not self.short else self._too_small(first_bytes)
 
     def session_opened(self, session: StreamSession) -> None:
-        """Media times of another session have no relation to those held: what is held ends here."""
-        self._closed.clear()
-        self._open = None
-        self._size = 0
-        self._skipping = False
+        """What is held of the session before stays until it is older than what was asked for."""
+        if self._part is not None and self._part.ended is None:
+            self.session_closed(GapCause.UNKNOWN)
         kinds = [form.kind for form in session.formats]
-        self._video = kinds.index(MediaKind.VIDEO) if MediaKind.VIDEO in kinds else None
+        video = kinds.index(MediaKind.VIDEO) if MediaKind.VIDEO in kinds else None
+        self._part = _Part(session, video, list(session.formats), [None] * len(kinds))
+        self._skipping = False
+
+    def session_closed(self, cause: GapCause) -> None:
+        if self._part is not None:
+            self._part.ended = cause
+        self._close()
+
+    def format_changed(self, track: int, new: TrackFormat) -> None:
+        if self._part is not None:
+            self._part.formats[track] = new
+
+    def sender_report(self, track: int, report: SenderReport) -> None:
+        if self._part is not None:
+            self._part.reports[track] = report
 
     def add(self, units: Sequence[AccessUnit]) -> None:
+        """Units of the session that was opened last."""
+        part = self._part
+        assert part is not None
         for unit in units:
-            if self._begins(unit):
+            if self._begins(part, unit):
                 self._skipping = False
-                if self._open is not None:
-                    self._closed.append(self._open)
-                self._open = Gop()
+                self._close()
+                self._open = Gop(part)
                 self._trim()
             if self._open is not None and not self._skipping:
                 self._size += self._open.add(unit)
         if self._size > self._share:
             self._make_room()
 
-    def _begins(self, unit: AccessUnit) -> bool:
-        if self._video is not None:
-            return unit.key and unit.track == self._video
+    def _close(self) -> None:
+        if self._open is not None and self._open.units:
+            self._closed.append(self._open)
+        self._open = None
+
+    def _begins(self, part: _Part, unit: AccessUnit) -> bool:
+        if part.video is not None:
+            return unit.key and unit.track == part.video
         return self._open is None or unit.arrival_ns - self._open.from_ns >= AUDIO_GOP_NS
 
     def _trim(self) -> None:
@@ -149,11 +184,29 @@ class PreBuffer:
         return (self._closed[-1].to_ns - self._closed[0].from_ns) / 1e9 if self._closed else 0.0
 
     def since(self, boottime_ns: int) -> Iterable[AccessUnit]:
-        gops = [*self._closed, *([self._open] if self._open is not None and self._open.units else [])]
-        first = max((i for i, gop in enumerate(gops) if gop.from_ns <= boottime_ns), default=0)
-        return _chain(gops[first:])
+        gops = [gop for gop in self._held() if gop.part is self._part and gop.part.ended is None]
+        return _units(_from(gops, boottime_ns))
+
+    def earlier(self, boottime_ns: int) -> Sequence[HeldSession]:
+        found = []
+        past = (gop for gop in self._held() if gop.part.ended is not None)
+        for _, group in groupby(past, key=lambda gop: gop.part.session.serial):
+            gops = list(group)
+            part = gops[0].part
+            if part.ended is not None and gops[-1].to_ns >= boottime_ns:
+                units = tuple(_units(_from(gops, boottime_ns)))
+                found.append(HeldSession(part.session, tuple(part.formats), tuple(part.reports), units, part.ended))
+        return found
+
+    def _held(self) -> list[Gop]:
+        return [*self._closed, *([self._open] if self._open is not None and self._open.units else [])]
 
 
-def _chain(gops: Sequence[Gop]) -> Iterator[AccessUnit]:
+def _from(gops: Sequence[Gop], boottime_ns: int) -> Sequence[Gop]:
+    """From the last that began at or before `boottime_ns`; all if none did."""
+    return gops[max((i for i, gop in enumerate(gops) if gop.from_ns <= boottime_ns), default=0) :]
+
+
+def _units(gops: Sequence[Gop]) -> Iterator[AccessUnit]:
     for gop in gops:
         yield from tuple(gop.units)

@@ -33,6 +33,8 @@ class Tap:
         self.sink.session_opened(session)
 
     def format_changed(self, session: StreamSession, track: int, new: TrackFormat) -> None:
+        if self.prebuffer is not None:
+            self.prebuffer.format_changed(track, new)
         self.sink.format_changed(session, track, new)
 
     def units(self, session: StreamSession, units: Sequence[AccessUnit]) -> None:
@@ -42,6 +44,8 @@ class Tap:
         self.sink.units(session, units)
 
     def sender_report(self, session: StreamSession, track: int, report: SenderReport) -> None:
+        if self.prebuffer is not None:
+            self.prebuffer.sender_report(track, report)
         self.sink.sender_report(session, track, report)
 
     def interrupted(
@@ -50,6 +54,8 @@ class Tap:
         self.sink.interrupted(session, tracks, cause, from_ns, to_ns, detail)
 
     def session_closed(self, session: StreamSession, cause: GapCause, detail: str) -> None:
+        if self.prebuffer is not None:
+            self.prebuffer.session_closed(cause)
         self.sink.session_closed(session, cause, detail)
 
     def no_session(self, receiver: uuid.UUID, cause: GapCause, detail: str, retry_in_s: float) -> None:

@@ -71,17 +71,31 @@ class StreamSink(Protocol):
         """An attempt to set up a session failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldSession:
+    """What a pre-buffer still holds of a session that has ended, from a key frame on; `formats` and the newest `reports` per track."""
+
+    session: StreamSession
+    formats: tuple[TrackFormat, ...]
+    reports: tuple[SenderReport | None, ...]
+    units: tuple[AccessUnit, ...]
+    ended: GapCause  # why nothing followed
+
+
 class PreBufferView(Protocol):
     """The closed GOPs of one receiver, and the open one, as a job that starts late reads them."""
 
     def since(self, boottime_ns: int) -> Iterable[AccessUnit]:
-        """Units of the session from the last key frame that arrived at or before `boottime_ns` (or the oldest held) up to now.
+        """Units of the present session from the last key frame that arrived at or before `boottime_ns` (or the oldest held) up to now.
 
         Inside `StreamSink.units` that includes the units being handed over.
         """
 
+    def earlier(self, boottime_ns: int) -> Sequence[HeldSession]:
+        """The same of sessions before it, oldest first: those of which something arrived at or after `boottime_ns`."""
+
     def held_s(self) -> float:
-        """Seconds of closed GOPs held."""
+        """How many seconds the closed GOPs held reach back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,7 @@ class Stream:
         """What one sweep completed. Of units that arrived together only a track's newest says something about delays."""
         arrival_ns = units[-1].arrival_ns
         if units[0].arrival_ns != arrival_ns:  # held back while a session waited for its formats
-            for unit in units:
-                self.estimates[unit.track].observe(unit.pts, unit.arrival_ns)
-                self.last_arrival_ns[unit.track] = unit.arrival_ns
+            self.observe_all(units)
             return
         newest: dict[int, int] = {}
         for unit in units:
@@ -73,6 +71,12 @@ class Stream:
         for track, pts in newest.items():
             self.estimates[track].observe(pts, arrival_ns)
             self.last_arrival_ns[track] = arrival_ns
+
+    def observe_all(self, units: Sequence[AccessUnit]) -> None:
+        """Units of many sweeps."""
+        for unit in units:
+            self.estimates[unit.track].observe(unit.pts, unit.arrival_ns)
+            self.last_arrival_ns[unit.track] = unit.arrival_ns
 
     def anchor_time(self, stream_track: int, pts: int, arrival_ns: int) -> int:
         """Boot time of a media time by the minimum-delay estimate; never later than the unit's own arrival."""

@@ -18,11 +18,13 @@ from recorderd.recording.budget import relieve
 from recorderd.recording.intake import Stream
 from recorderd.recording.lane import Lane, Tail
 from recorderd.recording.publisher import Publisher
-from recorderd.recording.runs import Outlet, Run, RunKey, backlog, earliest, match, open_lane
+from recorderd.recording.runs import Outlet, Run, RunKey, backlog, earliest, match, not_stored, open_lane, recalled
 from recorderd.recording.runtime import Counters, JobRuntime
 from recorderd.recording.sources import Sources
 
 log = logging.getLogger(__name__)
+
+Recalled = tuple[Stream, dict[int, Outlet], list[AccessUnit], GapCause]  # of a session that has ended, and why it did
 
 
 class Recorder:
@@ -83,17 +85,21 @@ class Recorder:
         from_ns = now_ns
         if runtime.condition is not None and event:
             from_ns = min(now_ns, max(runtime.condition.from_ns, runtime.since_ns))
+        past: list[Recalled] = []
         ready = []
         for receiver in sorted(run.receivers):
             stream = self._sources.by_id.get(receiver)
-            if stream is None or stream.session is None:
+            if stream is None:
+                continue
+            past += self._recalled(run, stream, from_ns)
+            if stream.session is None:
                 continue
             matched = match(stream, run.outlets_of(receiver))
             if matched:
                 wanted = {i: o.track.id for i, o in matched.items()}
                 first = backlog(stream, self._source.prebuffer(receiver), from_ns, self._tails, wanted)
                 ready.append((stream, matched, first))
-        started_ns = earliest((first for _, _, first in ready), now_ns)
+        started_ns = earliest([first for _, _, first, _ in past] + [first for _, _, first in ready], now_ns)
         try:
             tracks = [o.track.id for o in run.outlets]
             run.id = self._store.start_run(
@@ -107,6 +113,15 @@ class Recorder:
         run.started_ns = now_ns
         self._blocked.pop(runtime.job.token, None)
         self._counters.runs_started += 1
+        for stream, matched, first, ended in past:
+            self._open_lane(runtime, run, stream, matched, first, urgent=event)
+            lane = run.lanes.pop(stream.receiver)
+            self._close_lane(lane)
+            tracks = [outlet.track.id for outlet in matched.values()]
+            if lane.blocked is not None:
+                at = first[0].arrival_ns, first[-1].arrival_ns
+                self._store.note_gap(run.recording.id, tracks, lane.blocked.cause, *at)
+            self._store.note_gap(run.recording.id, tracks, ended, first[-1].arrival_ns, None)
         for stream, matched, first in ready:
             self._open_lane(runtime, run, stream, matched, first, urgent=event)
         for receiver in sorted(run.receivers):
@@ -114,6 +129,23 @@ class Recorder:
             if stream is None or stream.session is None:
                 cause = stream.cause if stream is not None and stream.cause is not None else GapCause.CONNECTING
                 self._note_gap(run, receiver, cause, now_ns)
+
+    def _recalled(self, run: Run, stream: Stream, from_ns: int) -> list[Recalled]:
+        """What the pre-buffer holds of earlier sessions and the tracks do not."""
+        found: list[Recalled] = []
+        view = self._source.prebuffer(stream.receiver)
+        if view is None:
+            return found
+        outlets = run.outlets_of(stream.receiver)
+        for held in view.earlier(from_ns):
+            past = recalled(held, stream.token)
+            matched = match(past, outlets)
+            first = not_stored(held, self._tails, {i: outlet.track.id for i, outlet in matched.items()})
+            if first:
+                found.append((past, matched, first, held.ended))
+        for outlet in outlets:  # what hinders the present session is for that to say
+            outlet.error, outlet.absent = "", False
+        return found
 
     def hurry(self, runtime: JobRuntime) -> None:
         """An event of a run that is under way: what led up to it is committed with the next tick, however little it is."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recorderd.model.causes import GapCause
 from recorderd.model.job import INCOMPATIBLE_STREAM, RecordingJob
-from recorderd.model.ports import MediaStore, PreBufferView, StoreUnavailable, WriterSpec, WriterTrack
+from recorderd.model.ports import HeldSession, MediaStore, PreBufferView, StoreUnavailable, WriterSpec, WriterTrack
 from recorderd.model.recording import Recording, Track
 from recorderd.model.stream import AccessUnit, MediaKind
 from recorderd.model.timeline import RunCause
@@ -90,8 +90,7 @@ def backlog(
 ) -> list[AccessUnit]:
     """What of the pre-buffer goes in first: from the key frame at or before `from_ns`, less what the tracks already have.
 
-    `wanted` maps tracks of the session to the recording's tracks. Units of an earlier session are left out: their media time belongs to
-    another timeline.
+    `wanted` maps tracks of the session to the recording's tracks. For units of earlier sessions see `recalled`.
     """
     session = stream.session
     if view is None or session is None:
@@ -108,6 +107,28 @@ def backlog(
         and unit.arrival_ns >= session.started_ns
         and unit.arrival_ns > stored.get(unit.track, 0)
     ]
+
+
+def recalled(held: HeldSession, token: str) -> Stream:
+    """A session that has ended, as its stream was then: its media times have no relation to those of the session after it, so it gets a
+    lane of its own."""
+    past = Stream(held.session.receiver, token)
+    past.open(replace(held.session, formats=held.formats))
+    past.reports = list(held.reports)
+    past.observe_all(held.units)
+    return past
+
+
+def not_stored(held: HeldSession, tails: Mapping[uuid.UUID, Tail], wanted: Mapping[int, uuid.UUID]) -> list[AccessUnit]:
+    """What of a session that has ended may still be stored: units behind the end of what their tracks hold of this receiver."""
+    stored = {
+        index: tail.arrival_ns
+        for index, track in wanted.items()
+        if (tail := tails.get(track)) is not None
+        and tail.receiver == held.session.receiver
+        and tail.session >= held.session.serial
+    }
+    return [unit for unit in held.units if unit.track in wanted and unit.arrival_ns > stored.get(unit.track, 0)]
 
 
 def continues(stream: Stream, tails: Mapping[uuid.UUID, Tail], wanted: Mapping[int, uuid.UUID]) -> bool:

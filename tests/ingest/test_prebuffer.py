@@ -6,19 +6,21 @@ import uuid
 
 from recorderd.ingest.prebuffer import PreBuffer, estimate_bytes
 from recorderd.ingest.service import Ingest
+from recorderd.model.causes import GapCause
 from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import StreamRequest, StreamSession
-from recorderd.model.stream import AccessUnit, Codec, TrackFormat
+from recorderd.model.stream import AccessUnit, Codec, SenderReport, TrackFormat
 from tests.ingest.gather import Gather
 from tests.simulated_time import FakeClock
 
 SECOND = 1_000_000_000
 VIDEO = TrackFormat(Codec.H264, 90000)
 AUDIO = TrackFormat(Codec.AAC, 16000)
+REPORT = SenderReport(1 << 32, 9000, 5)
 
 
-def opened(buffer: PreBuffer, *formats: TrackFormat) -> None:
-    buffer.session_opened(StreamSession(uuid.uuid4(), 1, formats, 0))
+def opened(buffer: PreBuffer, *formats: TrackFormat, serial: int = 1) -> None:
+    buffer.session_opened(StreamSession(uuid.uuid4(), serial, formats, 0))
 
 
 def gops(
@@ -81,13 +83,48 @@ def test_streams_without_video_are_cut_into_seconds():
     assert 3 <= buffer.held_s() < 4.5
 
 
-def test_a_new_session_starts_afresh():
-    buffer = PreBuffer(seconds=3, reserve=lambda wanted: wanted, first_bytes=1 << 20)
+def test_what_led_up_to_the_end_of_a_session_is_still_there_after_the_next_has_begun():
+    buffer = PreBuffer(seconds=5, reserve=lambda wanted: wanted, first_bytes=1 << 20)
     opened(buffer, VIDEO)
-    buffer.add(gops(5))
-    opened(buffer, VIDEO)
+    buffer.sender_report(0, REPORT)
+    buffer.add(gops(10))
+    assert buffer.earlier(0) == []
+    buffer.session_closed(GapCause.CAMERA_RESET)
     assert not list(buffer.since(0))
+    opened(buffer, VIDEO, AUDIO, serial=2)
+    assert not list(buffer.since(0))
+    buffer.add(gops(2, first=12))
+    (held,) = buffer.earlier(8 * SECOND + 1)
+    assert (held.session.serial, held.formats, held.reports) == (1, (VIDEO,), (REPORT,))
+    assert held.ended is GapCause.CAMERA_RESET
+    assert [unit.arrival_ns for unit in held.units] == [n * SECOND // 10 for n in range(80, 100)]
+    assert [unit.arrival_ns for unit in buffer.since(0)] == [n * SECOND // 10 for n in range(120, 140)]
+    assert buffer.earlier(10 * SECOND) == [], "nothing of it arrived after that"
+
+
+def test_a_session_is_let_go_when_those_after_it_cover_the_seconds():
+    buffer = PreBuffer(seconds=5, reserve=lambda wanted: wanted, first_bytes=1 << 20)
+    opened(buffer, VIDEO)
+    buffer.add(gops(10))
+    opened(buffer, VIDEO, serial=2)
+    buffer.add(gops(2, first=11))
+    opened(buffer, VIDEO, serial=3)
+    buffer.add(gops(3, first=14))
+    assert [held.session.serial for held in buffer.earlier(0)] == [1, 2]
+    assert [held.ended for held in buffer.earlier(0)] == [GapCause.UNKNOWN] * 2
+    buffer.add(gops(20, first=17))
+    assert buffer.earlier(0) == []
+    assert buffer.size_bytes < 90_000
+
+
+def test_sessions_that_bring_nothing_leave_nothing():
+    buffer = PreBuffer(seconds=5, reserve=lambda wanted: wanted, first_bytes=1 << 20)
+    for serial in range(1, 50):
+        opened(buffer, VIDEO, serial=serial)
+        buffer.session_closed(GapCause.NO_MEDIA)
+    assert buffer.earlier(0) == []
     assert buffer.size_bytes == 0
+    assert buffer.held_s() == 0
 
 
 def test_a_stream_that_outgrows_its_share_says_so_and_recovers():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import (
@@ -14,6 +14,7 @@ from recorderd.model.ports import (
     Event,
     EventStreamRequest,
     FragmentBody,
+    HeldSession,
     LockRefused,
     MediaLocked,
     Retention,
@@ -202,13 +203,21 @@ def presentation_times(stored: Stored) -> dict[int, list[int]]:
 @dataclass
 class FakeView:
     units: list[AccessUnit]
+    past: list[HeldSession] = field(default_factory=list)
 
     def since(self, boottime_ns: int) -> Iterable[AccessUnit]:
-        start = 0
+        start = None
         for index, unit in enumerate(self.units):
-            if unit.key and unit.track == 0 and (unit.arrival_ns <= boottime_ns or start == 0):
+            if unit.key and unit.track == 0 and (unit.arrival_ns <= boottime_ns or start is None):
                 start = index
         return self.units[start:]
+
+    def earlier(self, boottime_ns: int) -> Sequence[HeldSession]:
+        return [
+            replace(held, units=tuple(FakeView(list(held.units)).since(boottime_ns)))
+            for held in self.past
+            if held.units[-1].arrival_ns >= boottime_ns
+        ]
 
     def held_s(self) -> float:
         return (self.units[-1].arrival_ns - self.units[0].arrival_ns) / 1e9 if self.units else 0.0
@@ -257,6 +266,7 @@ class FakeSource:
     sinks: dict[uuid.UUID, StreamSink] = field(default_factory=dict)
     sessions: dict[uuid.UUID, StreamSession] = field(default_factory=dict)
     buffers: dict[uuid.UUID, list[AccessUnit]] = field(default_factory=dict)
+    past: dict[uuid.UUID, list[HeldSession]] = field(default_factory=dict)
     serial: int = 0
     starts: int = 0
     stops: int = 0
@@ -280,9 +290,10 @@ class FakeSource:
         del self.requests[receiver]
         del self.sinks[receiver]
         self.buffers.pop(receiver, None)
+        self.past.pop(receiver, None)
 
     def prebuffer(self, receiver: uuid.UUID) -> FakeView | None:
-        return FakeView(self.buffers.get(receiver, []))
+        return FakeView(self.buffers.get(receiver, []), self.past.get(receiver, []))
 
     # --- the cameras ---------------------------------------------------------------------------------------
 
@@ -297,6 +308,9 @@ class FakeSource:
 
     def disconnect(self, receiver: uuid.UUID, cause: GapCause = GapCause.CAMERA_CLOSED) -> None:
         session = self.sessions.pop(receiver)
+        if units := tuple(self.buffers[receiver]):
+            held = HeldSession(session, session.formats, (None,) * len(session.formats), units, cause)
+            self.past.setdefault(receiver, []).append(held)
         self.buffers[receiver] = []
         self.sinks[receiver].session_closed(session, cause, cause.name)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from recorderd.model.causes import RunKind
+from recorderd.model.causes import GapCause, RunKind
 from recorderd.model.job import EventCondition, EventFilter
 from recorderd.model.recording import Recording, TrackType
 from recorderd.model.schedule import Schedule
@@ -205,3 +205,81 @@ def test_both_schedule_and_event_must_allow_it() -> None:
     assert house.store.running() == [], "the schedule's period is over, the event lasts"
     assert house.source.requests == {}
     assert house.store.samples(recording.tracks[0].id)
+
+
+def sessions(stage: Scene, recording: Recording) -> list[tuple[int, list[int]]]:
+    """What the video track holds: (session, numbers of its pictures), in the order of storing."""
+    found: list[tuple[int, list[int]]] = []
+    for stored in stage.house.store.stored:
+        index = next(i for i, track in enumerate(stored.spec.tracks) if track.track == recording.tracks[0].id)
+        (session,) = {anchor.session for anchor in stored.anchors}
+        if not found or found[-1][0] != session:
+            found.append((session, []))
+        found[-1][1].extend(pts // 9000 for pts in presentation_times(stored).get(index, ()))
+    return found
+
+
+def reconnected(stage: Scene, away_ns: int) -> int:
+    """The camera's session ends and another begins; when the last picture before that came."""
+    house, (receiver,) = stage.house, stage.receivers
+    last_ns = stage.arrivals[-1]
+    house.source.disconnect(receiver, GapCause.CAMERA_RESET)
+    house.clock.advance(away_ns / 1e9)
+    house.source.connect(receiver, (VIDEO, AUDIO))
+    return last_ns
+
+
+def test_an_event_after_a_reconnect_has_what_led_up_to_the_failure() -> None:
+    stage, recording = scene(5000, 1000, 1)
+    clock, store = stage.house.clock, stage.house.store
+    stage.until(clock.boottime_ns() + 10 * S)
+    pictures = len(stage.arrivals)
+    last_ns = reconnected(stage, S)
+    stage.until(clock.boottime_ns() + 2 * S)
+    stage.event(False, operation="")
+    stage.until(clock.boottime_ns() + 3 * S)
+    (one, before), (two, after) = sessions(stage, recording)
+    assert two == one + 1
+    assert before == list(range(pictures - 30, pictures)), "from the key frame at or before Before, up to the last"
+    assert after == list(range(len(after)))
+    assert len(after) >= 28
+    reset = [gap for gap in store.gaps if gap[2] is GapCause.CAMERA_RESET]
+    assert [(gap[3], gap[4]) for gap in reset] == [(last_ns, None)]
+    (run,) = store.runs.values()
+    assert run.start_ns == stage.arrivals[pictures - 30]
+    # Another event, whose Before reaches as far back: nothing is stored again.
+    stage.until(clock.boottime_ns() + S // 2)
+    stage.event(False, operation="")
+    stage.until(clock.boottime_ns() + 3 * S)
+    assert [session for session, _ in sessions(stage, recording)] == [one, two]
+    again = sessions(stage, recording)[1][1]
+    assert again == list(range(len(again)))
+
+
+def test_an_event_while_the_camera_is_away_has_what_led_up_to_it() -> None:
+    stage, recording = scene(5000, 2000, 1)
+    clock, store = stage.house.clock, stage.house.store
+    stage.until(clock.boottime_ns() + 10 * S)
+    last_ns, receiver = stage.arrivals[-1], stage.receivers[0]
+    stage.house.source.disconnect(receiver, GapCause.CAMERA_SILENT)
+    clock.advance(1.0)
+    stage.event(False, operation="")
+    store.tick()
+    ((_, before),) = sessions(stage, recording)
+    assert before[-1] == len(stage.arrivals) - 1
+    assert before[0] % GOP == 0
+    assert (GapCause.CAMERA_SILENT, last_ns, None) in [gap[2:] for gap in store.gaps]
+    stage.house.source.connect(receiver, (VIDEO, AUDIO))
+    stage.until(clock.boottime_ns() + 4 * S)
+    assert [numbers[0] for _, numbers in sessions(stage, recording)] == [before[0], 0]
+
+
+def test_a_session_that_ended_before_what_is_asked_for_stays_away() -> None:
+    stage, recording = scene(2000, 1000, 1)
+    clock = stage.house.clock
+    stage.until(clock.boottime_ns() + 10 * S)
+    reconnected(stage, 5 * S)
+    stage.until(clock.boottime_ns() + S)
+    stage.event(False, operation="")
+    stage.until(clock.boottime_ns() + 3 * S)
+    assert [numbers[0] for _, numbers in sessions(stage, recording)] == [0]
