@@ -97,53 +97,51 @@ async def _track_of(reader: SlotReader, track: uuid.UUID) -> tuple[int, SlotIden
 
 
 async def play(ring: Ring, chosen: Sequence[Extent], *, lead_in: bool = False) -> AsyncIterator[StoredSample]:
-    """The samples of these extents in order. With `lead_in` an extent that begins inside a GOP starts at the key frame before it
-    (as far as that lies in the same slot), so that its first picture can be decoded.
+    """The samples of these extents in decoding order. With `lead_in` an extent that begins inside a GOP starts at the key frame before it
+    (as far as that lies in the same slot), and what is decoded from there on comes too, so that its first pictures can be decoded.
 
-    Raises StoreUnavailable, OSError.
+    What is shown at the end of an extent may need a picture shown behind it, which is left out. Raises StoreUnavailable, OSError.
     """
     for extent in chosen:
         async with _reading(ring, extent) as opened:
             if opened is None:
                 continue
             reader, index, identity = opened
-            held: list[StoredSample] = []
-            started = not lead_in
+            lead: list[StoredSample] | None = []  # from the newest key frame on; None when the extent has begun
             async for sample in _samples(reader, extent, index, identity, from_start=lead_in):
                 if sample.instant.ns >= extent.stop.ns:
                     continue  # in decoding order a later picture may come before an earlier one
-                if sample.instant.ns < extent.start.ns:
-                    if sample.key:
-                        held = []
-                    if sample.instant.ns >= extent.earliest.ns and sample.run == extent.run:
-                        held.append(sample)
-                    continue
-                if not started:
-                    started = True
-                    if not sample.key:
-                        for earlier in held:
+                inside = sample.instant.ns >= extent.start.ns
+                if lead is None:
+                    if inside or lead_in:
+                        yield sample
+                elif inside:
+                    # A key frame may follow here whose leading pictures, shown before it, need the GOP before.
+                    if lead_in and not (sample.key and sample.instant.ns == extent.start.ns):
+                        for earlier in lead:
                             yield earlier
-                yield sample
+                    lead = None
+                    yield sample
+                elif sample.instant.ns >= extent.earliest.ns and sample.run == extent.run:
+                    lead = [sample] if sample.key else [*lead, sample]
 
 
 async def play_backward(ring: Ring, chosen: Sequence[Extent]) -> AsyncIterator[list[StoredSample]]:
-    """GOPs from the last to the first, each in decoding order. Raises StoreUnavailable, OSError."""
+    """GOPs from the last to the first, each in decoding order, also across slots. Raises StoreUnavailable, OSError."""
+    later: list[StoredSample] = []  # the end of a GOP whose key frame is still to come
     for extent in reversed(chosen):
         async with _reading(ring, extent) as opened:
-            if opened is None:
-                continue
-            reader, index, identity = opened
-            later: list[StoredSample] = []
-            for entry in reversed(_in_extent(await reader.entries(), extent)):
-                samples = await _fragment_samples(reader, entry, index, identity) + later
-                later = []
-                gops = _gops([s for s in samples if extent.start.ns <= s.instant.ns < extent.stop.ns])
-                if gops and not gops[0][0].key:
-                    later = gops.pop(0)
-                for gop in reversed(gops):
-                    yield gop
-            if later:
-                yield later
+            if opened is not None:
+                reader, index, identity = opened
+                for entry in reversed(_in_extent(await reader.entries(), extent)):
+                    samples = await _fragment_samples(reader, entry, index, identity)
+                    gops = _gops([s for s in samples if extent.start.ns <= s.instant.ns < extent.stop.ns] + later)
+                    later = gops.pop(0) if gops and not gops[0][0].key else []
+                    for gop in reversed(gops):
+                        yield gop
+        if later and not extent.follows:
+            yield later
+            later = []
 
 
 async def play_keys(

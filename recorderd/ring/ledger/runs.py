@@ -138,6 +138,16 @@ class RunTable:
             kinds[known] = rows["kind"][at[known]]
         return kinds
 
+    def sources_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Index of the text that names the source of each run, -1 where the run is not known."""
+        rows = self.rows
+        sources = np.full(len(ids), -1, np.int64)
+        if len(rows):
+            at = np.minimum(np.searchsorted(rows["id"], ids), len(rows) - 1)
+            known = rows["id"][at] == ids
+            sources[known] = rows["source"][at[known]]
+        return sources
+
     def of_track(self, recording: int, track: int | None) -> Rows:
         """The runs of a recording that cover `track`; all of the recording's for None."""
         rows = self.rows
