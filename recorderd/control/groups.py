@@ -12,7 +12,6 @@ from recorderd.protocol import groups as protocol
 from recorderd.protocol.errors import ConfirmationNeeded
 from recorderd.protocol.message import Nothing
 from recorderd.recording.rules.destinations import SECRETS
-from recorderd.recording.rules.groups import advice
 from recorderd.recording.service import RecordingService
 
 
@@ -47,7 +46,7 @@ class GroupsFace:
         return self._put(await self._service.update_group(call.group, call.settings))
 
     def _put(self, group: RecordingGroup) -> protocol.PutReply:
-        return protocol.PutReply(group=group, warnings=[*advice(group), *self._service.group_warnings(group)])
+        return protocol.PutReply(group=group, warnings=self._service.group_warnings(group))
 
     async def _start(self, call: protocol.StartCall, _: Peer) -> protocol.StartReply:
         event_filter = EventFilter(conditions=call.conditions) if call.conditions else None

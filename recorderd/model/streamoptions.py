@@ -6,6 +6,7 @@ goes to the camera verbatim and in order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -28,19 +29,33 @@ class StreamOptions:
     video: bool
     forwarded: tuple[tuple[str, str], ...]
 
-    def warnings(self, prebuffer: bool) -> tuple[str, ...]:
-        """What the recorder page's Zipstream table asks of streams that are pre-buffered."""
-        given = dict(self.forwarded)
-        found = []
-        if not prebuffer:
-            return ()
-        if given.get("videozgopmode", "fixed") != "fixed":
-            found.append("with a pre-buffer videozgopmode must be fixed: a GOP of unknown length cannot be held in RAM")
-        if _whole(given.get("videokeyframeinterval", "64")) > PREBUFFER_FRAMES:
-            found.append(f"with a pre-buffer videokeyframeinterval should be at most {PREBUFFER_FRAMES}")
-        if given.get("videozfpsmode") == "dynamic" and given.get("videoframeskipmode") != "empty":
-            found.append("with a pre-buffer videozfpsmode=dynamic needs videoframeskipmode=empty")
-        return tuple(found)
+
+def prebuffer_faults(forwarded: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """(option, what is wrong with it) where the recorder page's Zipstream table does not allow a stream to be pre-buffered."""
+    given = dict(forwarded)
+    found = []
+    if given.get("videozgopmode", "fixed") != "fixed":
+        text = "with a pre-buffer videozgopmode must be fixed: a GOP of unknown length cannot be held in RAM"
+        found.append(("videozgopmode", text))
+    mode = given.get("videozfpsmode", "fixed")
+    if mode not in ("fixed", "dynamic"):
+        found.append(
+            ("videozfpsmode", "with a pre-buffer videozfpsmode must be fixed, or dynamic with videoframeskipmode=empty")
+        )
+    elif mode == "dynamic" and given.get("videoframeskipmode") != "empty":
+        text = "with a pre-buffer videozfpsmode=dynamic needs videoframeskipmode=empty: left out frames make GOPs of unknown length"
+        found.append(("videozfpsmode", text))
+    return tuple(found)
+
+
+def prebuffer_advice(forwarded: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """What the page recommends for pre-buffered streams and the options do not follow."""
+    frames = _whole(dict(forwarded).get("videokeyframeinterval", ""))
+    if frames <= PREBUFFER_FRAMES:
+        return ()
+    return (
+        f"with a pre-buffer videokeyframeinterval should be at most {PREBUFFER_FRAMES}: {frames} frames a GOP take much RAM",
+    )
 
 
 def parse_stream_options(text: str) -> StreamOptions:

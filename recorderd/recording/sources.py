@@ -10,6 +10,7 @@ from recorderd.model.device import Device, EventTransport
 from recorderd.model.objects import Objects
 from recorderd.model.ports import Clock, StreamRequest, StreamSink, StreamSource
 from recorderd.model.receiver import Receiver, ReceiverMode
+from recorderd.model.streamoptions import prebuffer_advice, prebuffer_faults
 from recorderd.recording.intake import Stream
 from recorderd.recording.requests import device_of, metadata_alone, stream_request
 
@@ -93,13 +94,18 @@ class Sources:
             self.changed(receiver.id)
 
     def prebuffer_warnings(self, tokens: Iterable[str], seconds: float) -> list[str]:
-        """What would not fit if jobs with this Before listened to these receivers, whether or not they do now."""
-        found = []
+        """What would not fit, or whose GOPs have no known length, if jobs with this Before listened to these receivers, whether or not they
+        do now."""
+        found: list[str] = []
         for token in tokens:
             receiver = self._receivers.get(token)
             if receiver is None or not receiver.configuration.media_uri:
                 continue
             longest_s = max(seconds, self._demand(token) or 0.0)
+            options = [(option.name, option.value) for option in receiver.configuration.options]
+            if longest_s > 0:
+                said = (*(text for _, text in prebuffer_faults(options)), *prebuffer_advice(options))
+                found.extend(f"{token}: {text}" for text in said)
             device = self.device(receiver)
             request = stream_request(receiver, device, "", prebuffer_s=longest_s, want_metadata=False)
             if detail := self._source.prebuffer_fits(request):

@@ -19,7 +19,7 @@ from recorderd.model.job import JobRequest, SourceRequest
 from recorderd.model.limits import Limits
 from recorderd.model.receiver import ReceiverConfiguration
 from recorderd.model.recording import RecordingConfiguration
-from recorderd.model.streamoptions import BadStreamOptions, parse_stream_options
+from recorderd.model.streamoptions import BadStreamOptions, parse_stream_options, prebuffer_advice, prebuffer_faults
 from recorderd.protocol import devices, events, exports, groups, jobs, receivers, recordings, schedules
 from recorderd.protocol.interface import Interface
 from recorderd.protocol.message import Nothing
@@ -152,7 +152,16 @@ def test_stream_options_of_the_recorder_page() -> None:
         with pytest.raises(BadStreamOptions):
             parse_stream_options(bad)
     fine = "device=c&videozgopmode=fixed&videokeyframeinterval=100&videozfpsmode=dynamic&videoframeskipmode=empty"
-    assert parse_stream_options(fine).warnings(True) == ()
-    for poor in ("videozgopmode=dynamic", "videokeyframeinterval=101", "videozfpsmode=dynamic"):
-        assert len(parse_stream_options(f"device=c&{poor}").warnings(True)) == 1, poor
-        assert parse_stream_options(f"device=c&{poor}").warnings(False) == ()
+    forwarded = parse_stream_options(fine).forwarded
+    assert (prebuffer_faults(forwarded), prebuffer_advice(forwarded)) == ((), ())
+    for option, bad in (
+        ("videozgopmode", "videozgopmode=dynamic"),
+        ("videozfpsmode", "videozfpsmode=dynamic"),
+        ("videozfpsmode", "videozfpsmode=dynamic&videoframeskipmode=drop"),
+        ("videozfpsmode", "videozfpsmode=other"),
+    ):
+        ((name, text),) = prebuffer_faults(parse_stream_options(f"device=c&{bad}").forwarded)
+        assert name == option
+        assert text.startswith(f"with a pre-buffer {option}")
+    (text,) = prebuffer_advice(parse_stream_options("device=c&videokeyframeinterval=101").forwarded)
+    assert "at most 100" in text

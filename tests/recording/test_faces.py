@@ -259,7 +259,13 @@ def test_groups(house: ServiceHouse, run: Run) -> None:
         "groups", "create", "g", "--name", "Front", "--before", "5",
         "--options", "device=front&resolution=1280x720&videokeyframeinterval=120&videozgopmode=fixed&fps=15",
     )  # fmt: skip
-    assert "warning" in said, "a GOP of 120 frames is long for a pre-buffer"
+    assert said.count("warning") == 1, "a GOP of 120 frames is long for a pre-buffer"
+    for option in ("videozfpsmode=dynamic", "videozgopmode=dynamic"):
+        refused = run("groups", "create", "h", "--before", "5", "--options", f"device=front&{option}", code=1)[1]
+        assert f"with a pre-buffer {option.partition('=')[0]}" in refused
+        run("groups", "create", "h", "--options", f"device=front&{option}")
+        assert "with a pre-buffer" in run("groups", "set", "h", "--before", "5", code=1)[1]
+        run("groups", "remove", "h", "--yes")
     run("groups", "start", "g")
     request = next(r for r in house.source.requests.values())
     assert request.uri == "rtsp://192.0.2.20/axis-media/media.amp"
@@ -319,3 +325,11 @@ def test_watching_events(house: ServiceHouse, run: Run) -> None:
     _, out = run("events", "watch", "--topic", "tns1:RecordingConfig/JobState", "--count", "1")
     assert "RecordingJobToken=job-1" in out
     assert "(Initialized)" in out
+
+
+def test_a_job_on_events_says_what_its_streams_options_do_to_the_pre_buffer(house: ServiceHouse, run: Run) -> None:
+    run("receivers", "create", "--url", "rtsp://192.0.2.1/a", "--option", "videozgopmode=dynamic")
+    run("recordings", "create", "--name", "gate")
+    job = ("jobs", "create", "recording-1", "--receiver", "receiver-1", "--idle", "--on", "tns1:Device//.")
+    assert "videozgopmode" not in run(*job)[1]
+    assert "warning: receiver-1: with a pre-buffer videozgopmode must be fixed" in run(*job, "--before", "5")[1]

@@ -11,7 +11,7 @@ from recorderd.model.limits import Limits
 from recorderd.model.objects import Draft
 from recorderd.model.receiver import ReceiverConfiguration, StreamOption
 from recorderd.model.recording import Recording, RecordingConfiguration, SourceInformation
-from recorderd.model.streamoptions import BadStreamOptions, StreamOptions, parse_stream_options
+from recorderd.model.streamoptions import BadStreamOptions, StreamOptions, parse_stream_options, prebuffer_faults
 from recorderd.recording.requests import AXIS_MEDIA_PATH
 from recorderd.recording.rules import check, jobs, receivers, recordings
 
@@ -112,7 +112,7 @@ def _renew_durations(draft: Draft, group: RecordingGroup) -> None:
 
 
 def stream_options(draft: Draft, text: str, *, prebuffer: bool) -> StreamOptions:
-    """Options that name a device the recorder knows. A dynamic GOP with a pre-buffer is refused, the rest of the table is advice."""
+    """Options that name a device the recorder knows, and that with a pre-buffer keep to the page's Zipstream table."""
     try:
         options = parse_stream_options(text)
     except BadStreamOptions as error:
@@ -121,17 +121,9 @@ def stream_options(draft: Draft, text: str, *, prebuffer: bool) -> StreamOptions
         raise BadConfiguration(
             f"there is no device {options.device!r}", argument="stream_options.device", got=options.device
         )
-    refused = [w for w in options.warnings(prebuffer) if w.startswith("with a pre-buffer videozgopmode")]
-    if refused:
-        raise BadConfiguration(refused[0], argument="stream_options.videozgopmode")
+    for option, text in prebuffer_faults(options.forwarded) if prebuffer else ():
+        raise BadConfiguration(text, argument=f"stream_options.{option}")
     return options
-
-
-def advice(group: RecordingGroup) -> tuple[str, ...]:
-    """What the recorder page says about pre-buffered streams, where the group does not follow it."""
-    if not group.stream_options:
-        return ()
-    return parse_stream_options(group.stream_options).warnings(group.pre_duration_ms > 0)
 
 
 def set_active(draft: Draft, group_id: str, active: bool, event_filter: EventFilter | None = None) -> RecordingJob:
