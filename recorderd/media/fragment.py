@@ -67,7 +67,7 @@ class Fragment:
         ]
         self._mdat_size = MDAT_HEADER + media
         self.size: int = len(self._head) + self._mdat_size
-        self.runs: Sequence[SampleRun] = tuple(_run(track) for track in tracks)
+        self.runs: Sequence[SampleRun] = tuple(_run(track, lead_s * track.clock_rate) for track in tracks)
         video = [track for track in tracks if track.kind is MediaKind.VIDEO]
         self.starts_with_key: bool = all(track.samples[0].key for track in video)
         self.damaged: bool = any(sample.damaged for track in tracks for sample in track.samples)
@@ -91,7 +91,7 @@ class Fragment:
             position = end
 
 
-def _run(track: TrackSamples) -> SampleRun:
+def _run(track: TrackSamples, lead: int) -> SampleRun:
     """Audio and metadata list no key samples: every one of them is one."""
     keys = [n for n, sample in enumerate(track.samples) if sample.key] if track.kind is MediaKind.VIDEO else []
     return SampleRun(
@@ -101,6 +101,7 @@ def _run(track: TrackSamples) -> SampleRun:
         len(track.samples),
         tuple(track.samples[n].pts for n in keys),
         tuple(keys),
+        lead,
     )
 
 

@@ -180,6 +180,9 @@ class SampleRun:
     count: int
     key_pts: tuple[int, ...] = ()  # of the random access points, in decoding order
     key_samples: tuple[int, ...] = ()  # their sample numbers in this fragment, from 0
+    lead: int = (
+        0  # how late the track begins in the slot's file, so that pictures decoded before time 0 have a decoding time
+    )
 
 
 class FragmentBody(Protocol):

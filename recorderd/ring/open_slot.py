@@ -221,7 +221,7 @@ class OpenSlot:
             base = run.first_pts - max(held, distance_ns * rate // 1_000_000_000, 0)
             self._bases[run.track] = (anchor.session, base)
         self._lasts[run.track] = (run.end_pts, start_of(run.end_pts, anchor, rate))
-        return TrackPart(run.track, run.count, run.first_pts, run.end_pts, base, anchor)
+        return TrackPart(run.track, run.count, run.first_pts, run.end_pts, base, anchor, run.lead)
 
     def _jumps(self, run: SampleRun, anchor: Anchor, rate: int) -> bool:
         """Whether media time moved otherwise than boot time since the track's last fragment (slow drift does not count)."""

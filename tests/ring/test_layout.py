@@ -59,13 +59,20 @@ RECORD = FragmentRecord(
     DISK, REF.generation, 6, 8192, 5000, 12, 3, 1_700_000_000_000_000_001, 111, 222, BOOT, 77,
     (
         TrackPart(0, 25, 90_000, 180_000, -7, Anchor(0, 93_600, 1_000_000, 4, SenderReport(1 << 63, 90_001, 999_999))),
-        TrackPart(1, 47, 48_000, 96_000, 5, Anchor(1, 48_000, 1_000_001, 4)),
+        TrackPart(1, 47, 48_000, 96_000, 5, Anchor(1, 48_000, 1_000_001, 4), 48_000),
     ),
     (KeyPoint(0, 0, 93_600), KeyPoint(0, 12, 140_000)), 3, 0xDEADBEEF, bytes(range(32)), bytes(range(16)), bytes(range(12)),
 )  # fmt: skip
 ENTRIES = [
     IndexEntry(
-        0, 32768, 8192, 0, 1, 2, (IndexPart(0, 25, 0, 90_000, -9), IndexPart(1, 9, 1, 2, 0)), (KeyPoint(0, 0, 5),)
+        0,
+        32768,
+        8192,
+        0,
+        1,
+        2,
+        (IndexPart(0, 25, 0, 90_000, -9), IndexPart(1, 9, 1, 2, 0, 90_000)),
+        (KeyPoint(0, 0, 5),),
     ),
     IndexEntry(2, 40960, 4096, 1, 3, 4, (IndexPart(0, 25, 90_000, 180_000, -9),), ()),
 ]

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from recorderd.media.fragmenter import Cut, Fragmenter
+from recorderd.media.sample_table import parse_fragment
 from recorderd.model.causes import RunKind
 from recorderd.model.ports import Anchor, WriterSpec, WriterTrack
 from recorderd.model.stream import AccessUnit
@@ -246,5 +247,39 @@ def test_with_a_lead_in_every_picture_can_be_decoded(depth: int) -> None:
             assert whole
             reach = [min(held & {k for k, key in order if key})]
             assert all(refers[n] <= held for n in whole if n > reach[0]), (first, shown)
+
+    run_simulated(main)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_the_random_access_table_has_the_times_of_the_fragments(depth: int) -> None:
+    """What a player finds in `mfra` is the presentation time that the fragment's own boxes give that sample."""
+
+    async def main(clock: FakeClock) -> None:
+        found = await stored(clock, depth, open_gops=False, per_fragment=9)
+        await found.ring.close()
+        device = found.ring._mounting.open_device()
+        assert isinstance(device, SimDisk)
+        checked = 0
+        for path in sorted(device.files):
+            data = bytes(device.files[path].data)
+            if not path.startswith("slots/") or data[-16:-8] != b"\0\0\0\x10mfro":
+                continue
+            mfra = memoryview(data)[-int.from_bytes(data[-4:], "big") :]
+            if bytes(mfra[12:16]) == b"mfro":
+                continue  # a slot that lies inside one GOP
+            assert bytes(mfra[12:16]) == b"tfra"
+            (entries,) = struct.unpack_from(">I", mfra, 28)
+            for number in range(entries):
+                time, moof, traf, trun, sample = struct.unpack_from(">QQBBI", mfra, 32 + 22 * number)
+                size = int.from_bytes(data[moof : moof + 4], "big")
+                mdat = int.from_bytes(data[moof + size : moof + size + 4], "big")
+                (table,) = parse_fragment(data[moof : moof + size + mdat], 1)
+                assert (traf, trun) == (1, 1)
+                assert table.keys[sample - 1]
+                shown = table.tfdt + table.decode_times()[sample - 1] + table.composition[sample - 1]
+                assert shown == time
+                checked += 1
+        assert checked > 5
 
     run_simulated(main)

@@ -26,7 +26,7 @@ from recorderd.ring.layout.slot import RECORD_BOX
 _RECORD: Final = struct.Struct("<HHHHQIIIIQIIqQQ16s16sII32s16s12s56s")
 RECORD_BYTES: Final = 256
 _RECORD_CRC_AT: Final = RECORD_BYTES - 4
-_PART: Final = struct.Struct("<BBHIqqqqQI4xQqQ")
+_PART: Final = struct.Struct("<BBHIqqqqQIIQqQ")
 _KEY: Final = struct.Struct("<IB3xq")
 _PART_REPORT: Final = 1
 assert 24 + _RECORD.size + 4 == RECORD_BYTES
@@ -34,7 +34,10 @@ assert 24 + _RECORD.size + 4 == RECORD_BYTES
 
 @dataclass(frozen=True, slots=True)
 class TrackPart:
-    """One track's share of a fragment. Times are media times (unwrapped RTP) except `base`: media time minus time in the slot."""
+    """One track's share of a fragment. Times are media times (unwrapped RTP) except `base`: media time minus time in the slot.
+
+    `lead` is what the slot's file adds to the time in the slot (`media.fragmenter.LEAD_S`).
+    """
 
     track: int
     samples: int
@@ -42,6 +45,7 @@ class TrackPart:
     end_pts: int
     base: int
     anchor: Anchor
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,7 @@ def _pack_part(part: TrackPart) -> bytes:
         part.anchor.media_time,
         part.anchor.boottime_ns,
         part.anchor.session,
+        part.lead,
         report.ntp if report is not None else 0,
         report.rtp if report is not None else 0,
         report.arrival_ns if report is not None else 0,
@@ -216,9 +221,11 @@ def _pack_part(part: TrackPart) -> bytes:
 
 
 def _unpack_part(view: memoryview, at: int) -> TrackPart:
-    (track, flags, _, samples, first, end, base, media, boot, session, ntp, rtp, arrival) = _PART.unpack_from(view, at)
+    (track, flags, _, samples, first, end, base, media, boot, session, lead, ntp, rtp, arrival) = _PART.unpack_from(
+        view, at
+    )
     report = SenderReport(ntp, rtp, arrival) if flags & _PART_REPORT else None
-    return TrackPart(track, samples, first, end, base, Anchor(track, media, boot, session, report))
+    return TrackPart(track, samples, first, end, base, Anchor(track, media, boot, session, report), lead)
 
 
 def payload_crc(payload: bytes | memoryview) -> int:

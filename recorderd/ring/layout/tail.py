@@ -25,7 +25,8 @@ from recorderd.ring.layout.slot import INDEX_BOX
 
 _INDEX: Final = struct.Struct("<8s16sIIQIII4x")
 _INDEX_FRAGMENT: Final = struct.Struct("<IIHHIQQ")
-_INDEX_PART: Final = struct.Struct("<B3xIqqq")
+_INDEX_PART: Final = struct.Struct("<B3sIqqq")
+_LEAD_MASK: Final = (1 << 24) - 1
 _INDEX_KEY: Final = struct.Struct("<IIB3xqI")
 _INDEX_FOOTER: Final = struct.Struct("<8sII")
 _INDEX_MAGIC: Final = b"RECINDX\0"
@@ -38,6 +39,7 @@ class IndexPart:
     first_pts: int
     end_pts: int
     base: int
+    lead: int = 0  # below 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class IndexEntry:
 
 
 def index_entry(record: FragmentRecord, offset: int) -> IndexEntry:
-    parts = tuple(IndexPart(p.track, p.samples, p.first_pts, p.end_pts, p.base) for p in record.parts)
+    parts = tuple(
+        IndexPart(p.track, p.samples, p.first_pts, p.end_pts, p.base, p.lead & _LEAD_MASK) for p in record.parts
+    )
     return IndexEntry(
         record.sequence, offset, record.fragment_bytes, record.flags, record.from_ns, record.to_ns, parts, record.keys
     )
@@ -78,7 +82,7 @@ def pack_tail(disk_id: uuid.UUID, ref: SlotRef, entries: Sequence[IndexEntry]) -
     for e in entries:
         body += _INDEX_FRAGMENT.pack(e.sequence, e.offset, e.flags, len(e.parts), e.fragment_bytes, e.from_ns, e.to_ns)
         for p in e.parts:
-            body += _INDEX_PART.pack(p.track, p.samples, p.first_pts, p.end_pts, p.base)
+            body += _INDEX_PART.pack(p.track, p.lead.to_bytes(3, "little"), p.samples, p.first_pts, p.end_pts, p.base)
     for number, e in enumerate(entries):
         for k in e.keys:
             body += _INDEX_KEY.pack(number, k.sample, k.track, k.pts, 0)
@@ -142,7 +146,8 @@ def _unpack_entries(view: memoryview, at: int, fragments: int, keys: int, slot_b
                 raise CorruptStructure("slot index: fragment outside the slot")
             parts = []
             for _ in range(tracks):
-                parts.append(IndexPart(*_INDEX_PART.unpack_from(view, at)))
+                track, lead, samples, first, end, base = _INDEX_PART.unpack_from(view, at)
+                parts.append(IndexPart(track, samples, first, end, base, int.from_bytes(lead, "little")))
                 at += _INDEX_PART.size
             plain.append(IndexEntry(sequence, offset, size, flags, from_ns, to_ns, tuple(parts)))
             points.append([])
@@ -159,11 +164,14 @@ def _unpack_entries(view: memoryview, at: int, fragments: int, keys: int, slot_b
 
 
 def _pack_mfra(entries: Iterable[IndexEntry]) -> bytes:
-    """ISO/IEC 14496-12, 8.8.9 to 8.8.11. The `moof` follows the record box; trafs are numbered in the order of a fragment's parts."""
+    """ISO/IEC 14496-12, 8.8.9 to 8.8.11; times as the fragments have them, lead included.
+
+    The `moof` follows the record box; trafs are numbered in the order of a fragment's parts.
+    """
     rows: dict[int, bytearray] = {}
     for e in entries:
         moof = e.offset + record_bytes(len(e.parts), len(e.keys))
-        numbers = {p.track: (i + 1, p.base) for i, p in enumerate(e.parts)}
+        numbers = {p.track: (i + 1, p.base - p.lead) for i, p in enumerate(e.parts)}
         for k in e.keys:
             traf, base = numbers[k.track]
             if k.pts >= base:
