@@ -54,6 +54,8 @@ class SystemFace:
     media_ram: MediaRam
     bytes_per_day: Callable[[], int | None]
     loop_health: Callable[[], LoopHealth]
+    frozen: Callable[[], str] = lambda: ""
+    configuration_troubles: Callable[[], list[str]] = list
 
     def bind(self, table: Dispatch) -> None:
         table.reply(system.GET_STATUS, self._get_status)
@@ -98,6 +100,9 @@ class SystemFace:
             if camera.state == "failing":
                 text = f"not recorded: {camera.detail or camera.cause or 'no picture reaches the disk'}"
                 found.append(_problem("error", camera.name, text, camera.since))
+        if frozen := self.frozen():
+            found.append(_problem("error", "configuration", f"cannot be changed: {frozen}"))
+        found.extend(_problem("warning", "configuration", text) for text in self.configuration_troubles())
         found.extend(_problem("warning", name, text) for name, text in self.cameras.alarms())
         found.extend(_problem("warning", "disk", fault) for fault in ring.faults)
         if self.settings.disk.durability is Durability.NONE:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "groups": Command("groups", "recording groups"),
     "exports": Command("exports", "exports that the recorder writes to a storage by itself"),
     "storages": Command("storages", "storage destinations: folders, HTTP servers and S3 buckets for exports"),
+    "configuration": Command("configuration", "all that is configured, and its copy on the data disk"),
     "events": Command("events", "watch, search and raise events"),
     "locks": Command("locks", "ranges that are kept from recycling and deletion"),
     "disks": Command("disks", "the disks: list, format, check, repair, mount, unmount, health"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 import zoneinfo
@@ -14,6 +15,7 @@ from hw.boards.board import Board
 from hw.boards.loader import BadBoard
 from hw.boards.loader import load as load_board
 from recorderd.control.cameras import Cameras
+from recorderd.control.configuration import ConfigurationFace
 from recorderd.control.dispatch import Dispatch, Face
 from recorderd.control.explain import Chain
 from recorderd.control.exports import ExportsFace
@@ -37,6 +39,7 @@ from recorderd.ingest.service import Ingest
 from recorderd.model.clock import SystemClock
 from recorderd.model.limits import Limits
 from recorderd.model.media_ram import MediaRam
+from recorderd.model.objects import Objects
 from recorderd.network.parts import network_parts
 from recorderd.power.memory import FileMemory, Keeper
 from recorderd.power.service import PowerService
@@ -51,12 +54,15 @@ from recorderd.ring.disks.service import StorageService
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.playback import key_instants
 from recorderd.ring.profiles import PROFILES
-from recorderd.ring.ring import Ring
+from recorderd.ring.ring import Ring, RingState
 from recorderd.settings import Durability, Settings, SettingsError
-from recorderd.state.store import StateError, Store
+from recorderd.state.mirroring import Mirroring, objects_of, read_in_time
+from recorderd.state.store import StateBroken, StateError, Store
 
 TICK_NS = 1_000_000_000
 _PLANNED_WRITERS = 16  # for which `disks format` makes room
+log = logging.getLogger(__name__)
+
 _DURABILITY = {Durability.FLUSH: "direct", Durability.NONE: "none"}
 
 
@@ -148,6 +154,14 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         tick_ns=TICK_NS,
         media_ram_bytes=settings.media_ram_bytes(),
     )
+    mirroring = Mirroring(
+        ring=Path(settings.disk.path),
+        objects=recordings.objects,
+        secrets=state.secret_names,
+        clock=clock,
+        usable=lambda: not state.frozen and ring.status().state is RingState.HEALTHY,
+    )
+    recordings.on_change.append(mirroring.changed)
     power = None
     keeper = Keeper(FileMemory(Path(settings.paths.state) / "power.json"))
     if surroundings.board is not None:
@@ -207,6 +221,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         bytes_per_day=storage.bytes_per_day,
         started_ns=clock.boottime_ns(),
         loop_health=probe.health,
+        frozen=lambda: state.frozen,
+        configuration_troubles=mirroring.troubles,
     )
     names = RecordingNames(objects=recordings.objects, queries=ledger.queries)
     exports = Exports(ring=ring, clock=clock)
@@ -233,6 +249,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         ExportsFace(exports=target_exports, service=recordings, names=names, queries=ledger.queries),
         NetworkFace(service=network.service, helper=settings.paths.helper),
         TimeFace(keeper=network.keeper),
+        ConfigurationFace(service=recordings, mirroring=mirroring, frozen=lambda: state.frozen),
         *recording_faces(service=recordings, broker=broker, clock=clock),
     ]
     dispatch = Dispatch()
@@ -251,6 +268,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             Service("camera events", reader.run),
             Service("event streams", listeners.run),
             Service("storage", storage.run),
+            Service("configuration mirror", mirroring.run),
             Service("network", network.service.run),
             Service("time", network.keeper.run),
             *power_parts.services(),
@@ -261,12 +279,34 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
 
 
 def _open_state(settings: Settings) -> Store:
+    """The state file; where it or its medium is damaged, the configuration mirrored on the data disk, which cannot be changed."""
     folder = Path(settings.paths.state)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Store.open(folder / "state.sqlite")
+        state = Store.open(folder / "state.sqlite")
+        try:
+            state.load()
+        except StateError:
+            state.close()
+            raise
+        return state
+    except StateBroken as broken:
+        return _without_state(broken, Path(settings.disk.path))
     except (OSError, StateError) as error:
         raise SettingsError(f"the state in {folder} cannot be used: {error}") from error
+
+
+def _without_state(broken: StateBroken, disk: Path) -> Store:
+    """Alive with what is left, and saying so: an end would not mend the flash."""
+    held = read_in_time(disk)
+    try:
+        objects = objects_of(held) if held is not None else Objects()
+    except StateError as error:
+        log.error("%s", error)
+        objects, held = Objects(), None
+    whence = "from its copy on the data disk, without passwords" if held is not None else "empty"
+    log.error("%s; the configuration is %s", broken, whence)
+    return Store.substitute(objects, f"{broken}; it is {whence}")
 
 
 def boot_id() -> uuid.UUID:

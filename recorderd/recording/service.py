@@ -39,7 +39,7 @@ from recorderd.recording.listening import Listening
 from recorderd.recording.media import StoredMedia
 from recorderd.recording.operations import Operations
 from recorderd.recording.overrides import Overrides
-from recorderd.recording.rules import destinations, devices, groups, jobs, receivers, recordings, schedules
+from recorderd.recording.rules import destinations, devices, groups, jobs, receivers, recordings, restore, schedules
 from recorderd.recording.shortform import Added, Addition
 from recorderd.recording.timetable import Timetable
 from recorderd.recording.transactions import StateStore, Transactions
@@ -107,6 +107,7 @@ class RecordingService:
         self.operations = Operations(broker=broker, limits=self.limits)
         self._encodings: dict[tuple[str, str], str] = {}
         self._wake = asyncio.Event()
+        self.on_change: list[Callable[[], None]] = []  # called after every change of the configuration
         self._archive = archive
         broker.listen(self.engine.take_event)
         store.before_tick(self.engine.tick)
@@ -156,6 +157,8 @@ class RecordingService:
             self._listening.update(d.id for d in self._read().devices if d.events_enabled)
         for event in announce.events_of(before, self.objects, change):
             self.broker.publish(event)
+        for listener in self.on_change:
+            listener()
         self._wake.set()
 
     def _set_retention(self, recording: Recording) -> None:
@@ -203,6 +206,10 @@ class RecordingService:
     def has_secret(self, kind: str, key: str, name: str) -> bool:
         """Whether it is set: all that is ever told of a secret."""
         return self._state.secret(kind, key, name) is not None
+
+    async def restore(self, objects: Objects) -> int:
+        """A mirrored configuration, where there is none. Returns the number of objects."""
+        return await self.change(lambda d: restore.restore(d, objects))
 
     async def add(self, wanted: Addition) -> Added:
         """From a URL to a working recording, as one change."""

@@ -11,6 +11,7 @@ All SQLite calls run in one thread. The objects in memory are what the daemon wo
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -33,9 +34,22 @@ _ENCODER = msgspec.json.Encoder()
 _VOLATILE = Path("/dev/shm")  # where a copy of secrets may lie: memory, not flash
 _log = logging.getLogger(__name__)
 
+_BROKEN_MEDIUM = (errno.EIO, errno.EROFS, errno.EUCLEAN, errno.ENOSPC, errno.ENODEV)
+_DAMAGE = {  # primary result codes (sqlite3.h)
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+}
+
 
 class StateError(Exception):
     """The state file cannot be read or written; the text says which file and why."""
+
+
+class StateBroken(StateError):
+    """The file or its medium is damaged: what was configured has to come from elsewhere."""
 
 
 class Store:
@@ -64,8 +78,23 @@ class Store:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
             return cls(_connect(path, migrations), path)
-        except (OSError, sqlite3.Error, TooNew) as error:
+        except sqlite3.DatabaseError as error:
+            raise (StateBroken if _is_damage(error) else StateError)(f"{path}: {error}") from error
+        except OSError as error:
+            raise (StateBroken if error.errno in _BROKEN_MEDIUM else StateError)(f"{path}: {error}") from error
+        except TooNew as error:
             raise StateError(f"{path}: {error}") from error
+
+    @classmethod
+    def substitute(cls, objects: Objects, reason: str) -> Store:
+        """In place of a broken file: holds these objects in memory, no secrets, and refuses every change with the reason."""
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        migrate(db)
+        store = cls(db, Path("memory"))
+        puts = {(kind, key): each for kind, table in objects.tables.items() for key, each in table.items()}
+        store.commit_now(Change(puts=puts, numbers=dict(objects.numbers)))
+        store.frozen = reason
+        return store
 
     @classmethod
     def _open_frozen(cls, path: Path, migrations: Sequence[Migration]) -> Store:
@@ -87,11 +116,11 @@ class Store:
             for kind, key, body in self._db.execute("SELECT kind, key, body FROM object ORDER BY place"):
                 decoder = _DECODERS.get(kind)
                 if decoder is None:
-                    raise StateError(f"{self._path}: unknown kind of object {kind!r}")
+                    raise StateBroken(f"{self._path}: unknown kind of object {kind!r}")
                 objects.tables[kind][key] = decoder.decode(body)
             objects.numbers.update(self._db.execute("SELECT kind, last FROM number"))
         except (sqlite3.Error, msgspec.DecodeError) as error:
-            raise StateError(f"{self._path}: {error}") from error
+            raise StateBroken(f"{self._path}: {error}") from error
         return objects
 
     async def commit(self, change: Change) -> None:
@@ -172,6 +201,10 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
 
 
 def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:

@@ -20,7 +20,7 @@ from recorderd.model.limits import Limits
 from recorderd.model.receiver import ReceiverConfiguration
 from recorderd.model.recording import RecordingConfiguration
 from recorderd.model.streamoptions import BadStreamOptions, parse_stream_options, prebuffer_advice, prebuffer_faults
-from recorderd.protocol import devices, events, exports, groups, jobs, receivers, recordings, schedules
+from recorderd.protocol import configuration, devices, events, exports, groups, jobs, receivers, recordings, schedules
 from recorderd.protocol.interface import Interface
 from recorderd.protocol.message import Nothing
 from tests.recording.service_house import ServiceHouse, living
@@ -28,7 +28,7 @@ from tests.simulated_time import FakeClock, run_simulated
 
 TABLE = Path(__file__).parent.parent / "docs" / "onvif-recording.md"
 INTERFACES: list[Interface] = [
-    m.INTERFACE for m in (devices, events, exports, groups, jobs, receivers, recordings, schedules)
+    m.INTERFACE for m in (configuration, devices, events, exports, groups, jobs, receivers, recordings, schedules)
 ]
 METHODS = {f"{i.name.removeprefix('io.recorderd.')}.{m}" for i in INTERFACES for m in i.methods}
 
