@@ -28,7 +28,7 @@ from recorderd.model.ports import Clock, StreamRequest, StreamSession, StreamSin
 from recorderd.model.stream import TrackFormat
 from recorderd.rtsp.auth import Authenticator
 from recorderd.rtsp.client import Client, Wanted
-from recorderd.rtsp.url import RtspUrl, UrlError, parse_url, with_options
+from recorderd.rtsp.url import RtspUrl, UrlError, inside_tunnel, parse_url, with_options
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Stream:
     async def _attempt(self) -> Outcome:
         self._set(StreamState.CONNECTING, GapCause.CONNECTING, "")
         try:
-            configured = with_options(parse_url(self.request.uri), self.request.options)
+            configured = with_options(inside_tunnel(parse_url(self.request.uri)), self.request.options)
             url = parse_url(self._url) if self._url else configured
             if configured.scheme == "rtsps" and url.scheme != "rtsps":
                 raise UrlError("the camera redirects from an encrypted to an unencrypted address")

@@ -48,8 +48,9 @@ def device_of(
 def transport_of(configuration: ReceiverConfiguration, device: Device | None) -> str:
     """What ingest calls it. A receiver's own set-up counts; plain RTSP takes the device's protocol."""
     setup = configuration.setup
-    if urlsplit(configuration.media_uri).scheme == "rtsps":
-        return "rtsps"
+    scheme = urlsplit(configuration.media_uri).scheme
+    if scheme in ("rtsps", "http", "https"):
+        return scheme
     if setup.protocol is TransportProtocol.UDP:
         return "udp"
     if TransportProtocol.HTTP in (setup.protocol, setup.tunnel):

@@ -533,6 +533,12 @@ class Client:
         index = len(self._tracks) - 1
         track = self._tracks[index]
         granted = parse_transport(response.headers.get("Transport"))
+        if granted.multicast:
+            self._end(
+                GapCause.INCOMPATIBLE_STREAM,
+                "the camera sends by multicast, which is not supported: choose unicast in the camera",
+            )
+            return
         track.receiver.announced_ssrc = granted.ssrc
         track.transport = granted
         if self._wanted.udp_ports is None:

@@ -43,6 +43,10 @@ def offer(media: MediaDescription) -> Offer:
     kind = {"video": MediaKind.VIDEO, "audio": MediaKind.AUDIO, "application": MediaKind.METADATA}.get(media.kind)
     if kind is None:
         raise NotSupported(f"media of kind {media.kind!r} is not supported")
+    if media.protocol.startswith("RTP/SAVP"):
+        raise NotSupported(
+            f"{media.kind} is encrypted (SRTP), which is not supported: choose RTSP over TLS in the camera"
+        )
     if not media.protocol.startswith("RTP/AVP"):
         raise NotSupported(f"{media.kind} over {media.protocol[:20]} is not supported")
     if not media.sends:

@@ -18,6 +18,7 @@ class TransportOffer:
     server_port: tuple[int, int] | None = None
     source: str = ""
     ssrc: int | None = None
+    multicast: bool = False
 
 
 def offer_tcp(channel: int) -> str:
@@ -31,7 +32,7 @@ def offer_udp(ports: tuple[int, int]) -> str:
 def parse_transport(value: str) -> TransportOffer:
     """The first transport of a SETUP answer; what is malformed counts as absent."""
     interleaved = client_port = server_port = None
-    source, ssrc = "", None
+    source, ssrc, multicast = "", None, False
     for part in value[:1024].split(",")[0].split(";")[1:]:
         name, _, argument = part.strip().partition("=")
         name, argument = name.strip().lower(), argument.strip().strip('"')
@@ -43,9 +44,11 @@ def parse_transport(value: str) -> TransportOffer:
             server_port = _pair(argument, 65535)
         elif name == "source":
             source = argument
+        elif name == "multicast":
+            multicast = True
         elif name == "ssrc" and _SSRC.fullmatch(argument):
             ssrc = int(argument, 16)
-    return TransportOffer(interleaved, client_port, server_port, source, ssrc)
+    return TransportOffer(interleaved, client_port, server_port, source, ssrc, multicast)
 
 
 def _pair(text: str, limit: int) -> tuple[int, int] | None:

@@ -77,6 +77,11 @@ def split_userinfo(text: str) -> tuple[RtspUrl, UserInfo | None]:
     return RtspUrl(scheme, host, port, path), user
 
 
+def inside_tunnel(url: RtspUrl) -> RtspUrl:
+    """The RTSP URL of what an `http` or `https` one names (ONVIF gives such URIs for RTSP over HTTP): the same server and path."""
+    return RtspUrl("rtsp", url.host, url.port, url.path) if url.scheme in ("http", "https") else url
+
+
 def _split_port(hostport: str, default: int) -> tuple[str, int]:
     if hostport.endswith("]") or ":" not in hostport:
         return hostport, default

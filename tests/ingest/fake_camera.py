@@ -146,8 +146,12 @@ class FakeCamera:
     clock_ppm: float = 0.0
     jump_ticks: int = 0
 
+    description: str = ""  # instead of one of what it sends
+
     @property
     def sdp(self) -> str:
+        if self.description:
+            return self.description
         clip = clips.video(Codec.H264, frames=25, gop=25)
         return "v=0\r\n" + video_section(clip) + AAC_SECTION * self.audio + METADATA_SECTION * self.metadata
 

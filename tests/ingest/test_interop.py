@@ -94,6 +94,15 @@ def test_gstreamer_transports(transport):
 
 @pytest.mark.host
 @needs_gst_camera
+def test_gstreamer_by_the_http_address_that_onvif_gives_for_a_tunnel():
+    given = video()
+    with gst_camera(given) as camera:
+        sink = asyncio.run(fetch(camera.url.replace("rtsp://", "http://"), {0: 10}, transport="http"))
+    compare(sink.tracks[0], given)
+
+
+@pytest.mark.host
+@needs_gst_camera
 def test_gstreamer_digest():
     given = video()
     with gst_camera(given, user="anna", password="s p@ce") as camera:

@@ -354,6 +354,31 @@ def test_bad_urls_are_a_matter_of_configuration():
     assert world.sink.said("no session")[-1][1] is GapCause.CONFIGURATION
 
 
+VIDEO = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [
+        (VIDEO.replace("AVP", "SAVP"), "cam1: video is encrypted (SRTP), which is not supported: choose RTSP over TLS"),
+        (VIDEO.replace("H264", "MP4V-ES"), "cam1: video codec MP4V-ES is not supported"),
+        (
+            VIDEO + "m=application 0 RTP/AVP 98\r\na=rtpmap:98 vnd.onvif.metadata.exi.onvif/90000\r\na=control:2\r\n",
+            "cam1: application codec VND.ONVIF.METADATA.EXI.ONVIF: EXI compression is not supported, choose none or gzip",
+        ),
+    ],
+)
+def test_what_is_not_supported_is_said_with_the_cameras_name(description, said, caplog):
+    async def scenario(world):
+        await world.clock.sleep(2)
+
+    caplog.set_level("INFO")
+    world = simulate(scenario, description="v=0\r\n" + description)
+    assert any(text.startswith(said) for text in caplog.messages)
+    failed = world.sink.said("no session")
+    assert not failed or failed[0][1] is GapCause.INCOMPATIBLE_STREAM
+
+
 def test_a_stream_without_key_frames_is_said_to_be_useless():
     async def scenario(world):
         slice_ = b"\x41\x9a\x00\x00"

@@ -125,6 +125,21 @@ def test_audio_that_cannot_be_set_up_is_left_out():
     assert "audio was refused: 461" in opened.remarks[0]
 
 
+def test_a_camera_that_grants_multicast_only_is_told_from_one_that_sends_nothing():
+    def multicast(method, headers):
+        if method != "SETUP":
+            return None
+        return reply(
+            200, headers, "Transport: RTP/AVP;multicast;destination=239.1.2.3;port=5000-5001\r\nSession: 1\r\n"
+        )
+
+    subject, server = client(), Server("v=0\r\n" + video_section(clips.video()), hook=multicast)
+    subject.start(0)
+    (ended,) = [event for event in converse(subject, server) if isinstance(event, Ended)]
+    assert ended.cause is GapCause.INCOMPATIBLE_STREAM
+    assert "multicast, which is not supported" in ended.detail
+
+
 def test_play_is_sent_per_track_where_the_camera_insists():
     server = Server(SDP, hook=lambda m, h: None)
 

@@ -165,7 +165,9 @@ def test_a_parameter_set_that_cannot_be_read_counts_as_absent():
         ("m=audio 0 RTP/AVP 96\na=rtpmap:96 mpeg4-generic/16000\na=fmtp:96 mode=generic", "mode"),
         ("m=audio 0 RTP/AVP 96\na=rtpmap:96 mpeg4-generic/16000\na=fmtp:96 mode=AAC-hbr;config=zz", "hexadecimal"),
         ("m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 packetization-mode=2", "interleaved"),
-        ("m=video 0 RTP/SAVP 96\na=rtpmap:96 H264/90000", "SAVP"),
+        ("m=video 0 RTP/SAVP 96\na=rtpmap:96 H264/90000", "SRTP.*RTSP over TLS"),
+        ("m=video 0 RTP/SAVPF 96\na=rtpmap:96 H264/90000", "SRTP"),
+        ("m=video 0 UDP 96\na=rtpmap:96 H264/90000", "over UDP"),
         ("m=application 0 RTP/AVP 96\na=rtpmap:96 vnd.onvif.metadata.exi.onvif/90000", "EXI"),
         ("m=text 0 RTP/AVP 96\na=rtpmap:96 t140/1000", "kind 'text'"),
         ("m=video 0 RTP/AVP 127", "payload type 127"),
@@ -183,6 +185,8 @@ def test_transport_headers():
     found = parse_transport("RTP/AVP;unicast;client_port=5000-5001;server_port=6000-6001;source=1.2.3.4")
     assert (found.client_port, found.server_port, found.source) == ((5000, 5001), (6000, 6001), "1.2.3.4")
     assert parse_transport("RTP/AVP/TCP;interleaved=7").interleaved == (7, 8)
+    assert not found.multicast
+    assert parse_transport("RTP/AVP;multicast;destination=239.1.2.3;port=5000-5001;ttl=2").multicast
     assert parse_transport("RTP/AVP/TCP;interleaved=999-1000;ssrc=zz").interleaved is None
 
 
