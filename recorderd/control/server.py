@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -40,6 +42,8 @@ from recorderd.protocol.message import Call, Nothing, encode_reply
 
 log = logging.getLogger(__name__)
 _REFUSAL_S = 5.0
+_KEEP_THE_SOCKET: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""The listening socket is its opener's, systemd's for one: from Python 3.13 on asyncio would unlink it when a server ends."""
 _CALL = msgspec.json.Decoder(Call)
 
 
@@ -85,10 +89,11 @@ class ControlServer:
                 task.add_done_callback(lambda _: self._forget(peer))
 
             server = await asyncio.start_unix_server(
-                accepted, sock=listening, limit=MAX_MESSAGE_BYTES, backlog=self._limits.backlog
+                accepted, sock=listening, limit=MAX_MESSAGE_BYTES, backlog=self._limits.backlog, **_KEEP_THE_SOCKET
             )
             try:
-                await server.serve_forever()
+                # Not serve_forever(): from Python 3.12 on its end waits for the clients to leave, and a watching one never does.
+                await asyncio.get_running_loop().create_future()
             finally:
                 server.close()
 

@@ -22,6 +22,8 @@ class Served:
     path: Path
     loop: asyncio.AbstractEventLoop
     server: ControlServer
+    end: Callable[[], None]
+    """Cancels the server and waits for its end; the test's own end does so too."""
 
 
 @pytest.fixture
@@ -57,12 +59,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         loop, task = ready[0]
 
         def end() -> None:
-            loop.call_soon_threadsafe(task.cancel)
+            if thread.is_alive():
+                loop.call_soon_threadsafe(task.cancel)
             thread.join(10)
             assert not thread.is_alive()
 
         ends.append(end)
-        return Served(path, loop, server)
+        return Served(path, loop, server, end)
 
     yield start
     for end in ends:

@@ -181,6 +181,15 @@ def test_a_stream_may_be_silent_for_longer_than_a_call_may_take(serve: Callable[
         assert len(list(client.stream(SLOW, Text(text="x")))) == 2
 
 
+def test_the_server_ends_while_a_client_still_watches(serve: Callable[..., object], face: _Face) -> None:
+    """As at every stop of the daemon: a client that watches would never leave by itself."""
+    served = serve(face.bind)
+    with Client.connect(str(served.path)) as client:  # type: ignore[attr-defined]
+        assert client.call(ECHO, Text(text="x")) == Text(text="x")
+        served.end()  # type: ignore[attr-defined]
+    assert served.path.exists(), "the socket is not the server's: systemd keeps it for the next one"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("parameters", "argument", "expected"),
     [

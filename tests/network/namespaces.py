@@ -6,6 +6,7 @@ board. Nothing of the machine's own network is touched: `Lab` refuses to go on i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import itertools
@@ -89,7 +90,8 @@ class Lab:
             process.wait()
         for name in self.names:
             for pid in run("ip", "netns", "pids", name, check=False).stdout.split():
-                os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                    os.kill(int(pid), signal.SIGKILL)
             run("ip", "netns", "del", name, check=False)
 
     def name(self, part: str) -> str:

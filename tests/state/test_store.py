@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -287,20 +288,20 @@ def test_migrations_run_once_in_order_and_as_a_whole(tmp_path: Path) -> None:
 
 def test_the_first_version_is_still_readable() -> None:
     """A file as the first release made it: the schema that later migrations start from."""
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    db.executescript(
-        """
-        CREATE TABLE object (kind TEXT NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL,
-            PRIMARY KEY (kind, key)) WITHOUT ROWID;
-        CREATE TABLE secret (kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
-            PRIMARY KEY (kind, key, name),
-            FOREIGN KEY (kind, key) REFERENCES object (kind, key) ON DELETE CASCADE) WITHOUT ROWID;
-        CREATE TABLE number (kind TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
-        INSERT INTO object VALUES ('device', 'cam1', 1,
-            '{"id":"cam1","uid":"00000000-0000-0000-0000-000000000001","address":"192.0.2.7"}');
-        PRAGMA user_version = 1;
-        """
-    )
-    assert migrate(db) == 1
-    found = Store(db, Path("memory")).load().tables["device"]["cam1"]
-    assert found == Device(id="cam1", uid=uuid.UUID(int=1), address="192.0.2.7")
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.executescript(
+            """
+            CREATE TABLE object (kind TEXT NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL,
+                PRIMARY KEY (kind, key)) WITHOUT ROWID;
+            CREATE TABLE secret (kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (kind, key, name),
+                FOREIGN KEY (kind, key) REFERENCES object (kind, key) ON DELETE CASCADE) WITHOUT ROWID;
+            CREATE TABLE number (kind TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+            INSERT INTO object VALUES ('device', 'cam1', 1,
+                '{"id":"cam1","uid":"00000000-0000-0000-0000-000000000001","address":"192.0.2.7"}');
+            PRAGMA user_version = 1;
+            """
+        )
+        assert migrate(db) == 1
+        found = Store(db, Path("memory")).load().tables["device"]["cam1"]
+        assert found == Device(id="cam1", uid=uuid.UUID(int=1), address="192.0.2.7")

@@ -24,7 +24,7 @@ systemctl show -p ActiveState -p StatusText -p User recorderd.service
 grep -E '^(CapEff|NoNewPrivs)' /proc/$(systemctl show -p MainPID --value recorderd.service)/status
 for i in 1 2 3 4 5; do
     systemctl restart --no-block recorderd.service
-    recorderctl version >/dev/null || echo REFUSED
+    recorderctl version | grep -q '^recorderd 0' || echo REFUSED
 done
 kill -KILL $(systemctl show -p MainPID --value recorderd.service)
 recorderctl version | sed 's/^/after kill: /'
