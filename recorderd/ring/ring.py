@@ -421,6 +421,7 @@ class Ring:
         store.to_close.update(store.open)
         async with self._commit_lock:
             await commit(store, self._writers)
+            await commit(store, self._writers)  # side blocks of the slots that have just been closed
         store.offer_snapshot(store.take_snapshot(store.journal.sequence))
         await store.write_checkpoint()
 

@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from recorderd.ring.border import SlotRef
 from recorderd.ring.files import read_bytes, slot_path
@@ -45,7 +45,7 @@ from recorderd.ring.layout import (
     tail_bytes,
     unpack_tail,
 )
-from recorderd.ring.ledger import adopting
+from recorderd.ring.ledger import adopting, mirror
 from recorderd.ring.ledger.book import Book
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.open_slot import span_updates
@@ -63,12 +63,23 @@ _MOST_GENERATION: Final = MAX_COUNTER >> 1
 LetCommit = Callable[[], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """What the beginning of a slot tells; `record` is that of its first fragment."""
+class _Sealed(NamedTuple):
+    """When a fragment was sealed: its last arrival against the wall clock of that moment."""
 
-    identity: SlotIdentity
-    record: FragmentRecord | None
+    boot_id: uuid.UUID
+    epoch: int
+    from_ns: int
+    wall_less_boot_ns: int
+
+
+class _Head(NamedTuple):
+    """What is kept of the beginning of a slot: there may be a hundred thousand of them."""
+
+    generation: int
+    boot_id: uuid.UUID
+    reached_ns: int  # boot time that its media reach at least
+    sealed: tuple[_Sealed, ...]  # the first fragment
+    points: tuple[mirror.Dated, ...]  # what its side block says of the clock
 
 
 async def take_stock(store: Store, let_commit: LetCommit, name: str) -> None:
@@ -84,9 +95,10 @@ async def take_stock(store: Store, let_commit: LetCommit, name: str) -> None:
     heads = await _look_at_all(store, progress, let_commit)
     _adopt_boots(ledger, heads)
     dates = _Dates(ledger.book)
-    dates.hear(sorted((head.record for head in heads.values() if head.record), key=lambda record: record.from_ns))
+    for head in sorted(heads.values(), key=lambda each: not each.points):
+        dates.hear(head.sealed, head.points)
     told = 0
-    for slot in sorted(heads, key=lambda each: heads[each].identity.ref.generation):
+    for slot in sorted(heads, key=lambda each: heads[each].generation):
         told += await _adopt(store, ledger, slot, progress, dates)
         progress.told += 1
         if told >= _TOLD_PER_COMMIT:
@@ -149,7 +161,18 @@ async def _look(store: Store, slot: int, progress: Rebuild) -> _Head | None:
     if identity.ref.generation > youngest.generation:
         store.correct(Reserve(identity.ref))
     record = _record_at(data, store, identity.data_offset)
-    return _Head(identity, record if record is not None and record.generation == identity.ref.generation else None)
+    sealed = record is not None and record.generation == identity.ref.generation
+    return _Head(
+        identity.ref.generation,
+        identity.boot_id,
+        record.to_ns if record is not None and sealed else identity.start_ns,
+        (_sealed(record),) if record is not None and sealed else (),
+        tuple(mirror.dates(_side_block(data, store, identity.ref))),
+    )
+
+
+def _sealed(record: FragmentRecord) -> _Sealed:
+    return _Sealed(record.boot_id, record.epoch, record.from_ns, record.wall_ns - record.to_ns)
 
 
 async def _read_head(store: Store, slot: int) -> bytes:
@@ -161,6 +184,16 @@ async def _read_head(store: Store, slot: int) -> bytes:
         return await read_bytes(io.device, io.calls, io.buffers, handle, 0, size)
     finally:
         await io.calls.run(io.device.close, handle)
+
+
+def _side_block(data: bytes, store: Store, ref: SlotRef) -> bytes:
+    best = SideBlock(store.disk_id, ref, -1, b"")
+    for offset in SIDE_OFFSETS:
+        with contextlib.suppress(CorruptStructure):
+            block = SideBlock.unpack(data[offset : offset + BLOCK])
+            if (block.disk_id, block.ref) == (store.disk_id, ref) and block.sequence > best.sequence:
+                best = block
+    return best.payload
 
 
 def _record_at(data: bytes, store: Store, offset: int) -> FragmentRecord | None:
@@ -205,29 +238,37 @@ def _keep_unknown(store: Store, ref: SlotRef, progress: Rebuild) -> None:
 
 def _adopt_boots(ledger: RingLedger, heads: Mapping[int, _Head]) -> None:
     reached: dict[uuid.UUID, int] = {}
-    for head in sorted(heads.values(), key=lambda each: each.identity.ref.generation):
-        boot = head.identity.boot_id
-        latest = head.record.to_ns if head.record is not None else head.identity.start_ns
-        reached[boot] = max(latest, reached.get(boot, 0))
+    for head in sorted(heads.values(), key=lambda each: each.generation):
+        reached[head.boot_id] = max(head.reached_ns, reached.get(head.boot_id, 0))
     adopting.adopt_boots(ledger.book, list(reached.items()))
 
 
 @dataclass(slots=True)
 class _Dates:
-    """What the clock showed in each epoch. A record is sealed some time after its last arrival, so the least distance is the truest."""
+    """What the clock showed in each epoch: by the side block of a slot of it, else by records.
+
+    A record is sealed some time after its last arrival, so the least distance between the two clocks is the truest.
+    """
 
     book: Book
     known: dict[tuple[uuid.UUID, int], tuple[int, int]] = field(
         default_factory=dict
     )  # (boot, epoch) -> (boot time, wall minus boot time)
+    exact: set[tuple[uuid.UUID, int]] = field(default_factory=set)
 
-    def hear(self, records: Iterable[FragmentRecord]) -> None:
-        """Notes an epoch that is new, or dates it better."""
+    def hear(self, sealed: Sequence[_Sealed], points: Sequence[mirror.Dated]) -> None:
+        """Notes epochs that are new, or dates them better: by fragments of one slot and what its side block says."""
+        for instant, point in points:
+            with contextlib.suppress(ValueError, LookupError):
+                adopting.adopt_point(self.book, instant, point)
+        if points:
+            self.exact.update((each.boot_id, each.epoch) for each in sealed)
+            return
         better: set[tuple[uuid.UUID, int]] = set()
-        for record in records:
-            key, offset = (record.boot_id, record.epoch), record.wall_ns - record.to_ns
-            at, least = self.known.get(key, (record.from_ns, offset + _WORTH_NOTING_NS + 1))
-            if offset < least - _WORTH_NOTING_NS:
+        for boot_id, number, from_ns, offset in sealed:
+            key = boot_id, number
+            at, least = self.known.get(key, (from_ns, offset + _WORTH_NOTING_NS + 1))
+            if offset < least - _WORTH_NOTING_NS and key not in self.exact:
                 self.known[key] = (at, offset)
                 better.add(key)
         for boot, epoch in better:
@@ -250,12 +291,12 @@ async def _adopt(store: Store, ledger: RingLedger, slot: int, progress: Rebuild,
             if identity is None or identity.ref != ref:
                 _give_up(store, slot, progress, f"slot {slot}: its head has changed meanwhile")
                 return 0
+            side = _side_block(await read_bytes(io.device, io.calls, io.buffers, handle, 0, 3 * BLOCK), store, ref)
             walk, tail = await _walk(store, handle, identity)
             if walk.good and not tail:
                 entries = [index_entry(record, at) for record, at in walk.good]
                 tail, _ = await write_end(io, handle, pack_tail(store.disk_id, ref, entries), walk.end, slot_bytes)
                 store.need_syncfs = True
-            side = await _side_block(store, handle, ref)
         finally:
             await io.calls.run(io.device.close, handle)
     except OSError as error:
@@ -269,7 +310,8 @@ async def _adopt(store: Store, ledger: RingLedger, slot: int, progress: Rebuild,
         return 0
     _close(store, identity, walk, tail)
     try:
-        _tell(store, ledger, identity, walk, dates)
+        dates.hear([_sealed(record) for record, _ in walk.good], mirror.dates(side))
+        _tell(store, ledger, identity, walk)
         if side:
             ledger.load_side_block(ref, side)
     except (ValueError, LookupError) as error:
@@ -303,17 +345,6 @@ def _of_known_tracks(walk: Walk, identity: SlotIdentity) -> Walk:
     return walk
 
 
-async def _side_block(store: Store, handle: int, ref: SlotRef) -> bytes:
-    io = store.io
-    best = SideBlock(store.disk_id, ref, -1, b"")
-    for offset in SIDE_OFFSETS:
-        with contextlib.suppress(CorruptStructure):
-            block = SideBlock.unpack(await read_bytes(io.device, io.calls, io.buffers, handle, offset, BLOCK))
-            if (block.disk_id, block.ref) == (store.disk_id, ref) and block.sequence > best.sequence:
-                best = block
-    return best.payload
-
-
 def _close(store: Store, identity: SlotIdentity, walk: Walk, tail: int) -> None:
     ref, table = identity.ref, store.table
     store.unscanned.pop(ref.slot, None)
@@ -326,10 +357,9 @@ def _close(store: Store, identity: SlotIdentity, walk: Walk, tail: int) -> None:
     )
 
 
-def _tell(store: Store, ledger: RingLedger, identity: SlotIdentity, walk: Walk, dates: _Dates) -> None:
+def _tell(store: Store, ledger: RingLedger, identity: SlotIdentity, walk: Walk) -> None:
     names = [(track.track, track.name, track.codec) for track in identity.tracks]
     ledger.writer_names(identity.recording, identity.recording_name, names)
-    dates.hear(record for record, _ in walk.good)
     for record, _ in walk.good:
         for update in span_updates(record, identity.ref, identity):
             ledger.media_written(update)

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from recorderd.model.causes import RunKind
+from recorderd.model.causes import GapCause, RunKind
 from recorderd.model.ports import Anchor
 from recorderd.model.timeline import RunCause
 from recorderd.ring.disk_threads import DiskCalls, InlineCalls
@@ -21,6 +21,7 @@ from recorderd.ring.fsck.check import check_ring
 from recorderd.ring.fsck.findings import Severity
 from recorderd.ring.layout import BLOCK, SlotState
 from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.ledger.retention import Rule
 from recorderd.ring.ring import Ring, RingState
 from recorderd.ring.store import Store
 from tests.ring.fakes import Body, Feed, Sink, contents, formatted, ring_on, spec
@@ -329,5 +330,48 @@ def test_a_full_ring_is_recycled_oldest_first_after_its_rebuild() -> None:
             assert life.acknowledged()
             assert oldest not in life.shown(1)
             assert newest in life.shown(1)
+
+    run_simulated(main)
+
+
+def test_gaps_what_has_expired_and_the_trust_of_the_clock_come_back_from_the_side_blocks() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk = SimDisk()
+        await formatted(disk, slots=48)
+        tracks = [spec(1).tracks[0].track]
+        async with Life(clock, disk, 1) as life:
+            life.start()
+            await life.record(150)
+            life.ring.note_gap(spec(1).recording, tracks, GapCause.LINK_DOWN, clock.boottime_ns(), None)
+            clock.advance(8)
+            await life.record(30)
+            life.ledger.keeper.set_rule(spec(1).recording, Rule(maximum_ns=100 * S))
+            clock.advance(60)
+            for _ in range(3):
+                await life.ring.tick()
+                clock.advance(1)
+            life.ring.note_gap(spec(1).recording, tracks, GapCause.RECORDER_OFF, clock.boottime_ns(), None)
+            rows = life.ledger.queries.timeline(spec(1).recording, tracks[0], 0, 1 << 61)
+        clock.advance(50)
+        async with Life(clock, disk, 2) as life:
+            life.start((1,))
+            await life.record(20)
+            before = life.ledger.queries.timeline(spec(1).recording, tracks[0], 0, 1 << 61)
+            assert {GapCause(int(c)) for c in before["cause"] if c >= 0} >= {GapCause.LINK_DOWN, GapCause.RECORDER_OFF}
+            assert int(before["start"][0]) == int(rows["start"][0])
+            expired = int(life.ledger.tables.floors[1])
+        wreck(disk, *LOST, "events.jnl", "catalogue.a", "catalogue.b")
+        async with Life(clock, disk, 3) as life:
+            await life.ring.scan_now()
+            after = life.ledger.queries.timeline(spec(1).recording, tracks[0], 0, 1 << 61)
+            for column in ("cause", "trust", "kind"):
+                assert after[column].tolist() == before[column].tolist(), column
+            assert abs(after["start"] - before["start"]).max() < S // 10
+            assert abs(after["stop"][:-1] - before["stop"][:-1]).max() < S // 10
+            assert expired > 0
+            assert life.seconds(1) < 150
+            track = life.ledger.tables.catalogue.find(tracks[0])
+            assert track is not None
+            assert life.ledger.tables.floors[track.index] > 0
 
     run_simulated(main)

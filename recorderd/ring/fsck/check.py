@@ -55,5 +55,5 @@ def _say_what_is_lost(rebuild: Rebuild, report: Report) -> None:
         report.add(Severity.WARNING, "I10", "rebuilt tables", loss)
     told = f"{rebuild.told} slots told what they hold" if rebuild.done else rebuild.words()
     report.add(Severity.NOTICE, "I10", "rebuilt tables", told)
-    lost = "the causes of gaps, retention floors and how far each clock was trusted are not kept in slots and are lost"
+    lost = "gaps, retention floors and the trust of clocks are known as of when each slot's side block was last written"
     report.add(Severity.NOTICE, "I10", "rebuilt tables", lost)

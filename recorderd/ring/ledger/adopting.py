@@ -67,6 +67,11 @@ def adopt_boots(book: Book, boots: Sequence[tuple[uuid.UUID, int]]) -> None:
         book.do(items.BootSeen(number, stretch))
 
 
+def adopt_point(book: Book, instant: Instant, point: items.EpochNoted) -> None:
+    """A point of the epoch table as a side block tells it. Raises UnknownBoot, ValueError."""
+    book.do(point._replace(at=items.Moment(*book.tables.boots.place(instant))))
+
+
 def adopt_date(book: Book, boot_id: uuid.UUID, ns: int, wall_ns: int) -> None:
     """What a clock showed at a boot time. How far that clock was trusted is not known any more: as an RTC.
 

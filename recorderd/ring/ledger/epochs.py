@@ -67,6 +67,12 @@ class EpochTable:
     def points(self) -> tuple[EpochPoint, ...]:
         return tuple(self._points)
 
+    def points_between(self, from_ns: int, to_ns: int) -> tuple[EpochPoint, ...]:
+        """The points that date [from, to): those inside, and the one in force at its start."""
+        first = bisect.bisect_right(self._points, from_ns, key=lambda point: point.ring_ns)
+        last = bisect.bisect_left(self._points, to_ns, key=lambda point: point.ring_ns)
+        return tuple(self._points[max(0, first - 1) : max(first, last)])
+
     def observe(self, ring_ns: int, wall_ns: int, trust: Trust) -> EpochPoint | None:
         """The point that the table lacks to agree with the clock now; None while the last line still fits and trust is the same."""
         wall_ns = min(max(wall_ns, 0), MAX_WALL_NS - 1)
@@ -86,10 +92,10 @@ class EpochTable:
         return EpochPoint(ring_ns, wall_ns, rate if abs(rate) <= MAX_RATE_PPB else 0, trust, False)
 
     def add(self, point: EpochPoint) -> None:
-        """Adds a point at the end, or to an earlier boot that a rebuild tells of. Of two at the same moment the one with the earlier date
+        """Adds a point, usually at the end; a rebuild tells of earlier ones. Of two at the same moment the one with the earlier date
         counts: a rebuild comes closer to the truth with every slot, from above.
 
-        Raises ValueError when out of order or out of range.
+        Raises ValueError when out of range.
         """
         if not 0 <= point.ring_ns < MAX_RING_NS or not 0 <= point.wall_ns < MAX_WALL_NS:
             raise ValueError("epoch point out of range")
@@ -101,8 +107,6 @@ class EpochTable:
                     self.dating += 1
                     self._stale = True
                 return
-            if self._boots.stretch_at(point.ring_ns) == self._boots.stretch_at(self._points[-1].ring_ns):
-                raise ValueError("epoch points must be added in order")
             self._points.insert(at, point)
             self.dating += 1
             self._stale = True

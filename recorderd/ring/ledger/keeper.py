@@ -257,6 +257,8 @@ class Keeper:
                 if self._book.tables.locks and not self._book.tables.would_hide(recording, track.index, floor):
                     continue  # what is below it is locked
                 self._book.do(items.FloorRaised(track.index, self._book.tables.moment(floor)))
+                left = table.rows[:1]  # of the slot in which the floor now lies, its own side block says so
+                self.mirror_soon(SlotRef(int(row["slot"]), int(row["generation"])) for row in left)
 
     def slot_closed(self, ref: SlotRef) -> None:
         """A slot that was emptied while it was open is given back with the next sweep."""

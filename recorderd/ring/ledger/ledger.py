@@ -234,8 +234,15 @@ class RingLedger:
 
     def stop_run(self, run: int, at_ns: int) -> None:
         """Ends a run; one that is not running is left as it is."""
-        if run in self._book.tables.runs.running():
-            self._book.do(items.RunStopped(run, self._book.here(at_ns)))
+        tracks = self._book.tables.runs.running().get(run)
+        if tracks is None:
+            return
+        self._book.do(items.RunStopped(run, self._book.here(at_ns)))
+        for track in tracks:  # a slot that was closed before has a side block that does not know of the end
+            spans_of = self._book.tables.spans.get(track)
+            for row in spans_of.rows[-1:] if spans_of is not None else ():
+                if row["run"] == run and self._book.tables.slots.rows["order"][int(row["slot"])]:
+                    self.keeper.mirror_soon([SlotRef(int(row["slot"]), int(row["generation"]))])
 
     def note_gap(
         self, recording: uuid.UUID, tracks: Sequence[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int | None

@@ -1,13 +1,15 @@
-"""What a slot carries about itself in its side blocks: the locks that keep it, the deletions inside it, the runs it holds.
+"""What a slot carries about itself in its side blocks: the deletions inside it, the locks that keep it, what of it has expired, what the
+clock showed, the runs it holds, and the gaps since the media before it.
 
-When journal, checkpoints and catalogue are all lost, the ring is rebuilt from the slots; this is how locks and deletions survive that. A
-mirror names everything it uses (catalogue entries, boots), so it can be read without any table. At most `MAX_BYTES`: deletions first, then
-locks, then runs; runs that no longer fit are known by their numbers only.
+When checkpoints and journal are lost, the ring is rebuilt from the slots; this is how all that survives. A mirror names everything it uses
+(catalogue entries, boots), so it can be read without any table. At most `MAX_BYTES`, in that order; runs that no longer fit are known by
+their numbers only, gaps are without a cause.
 """
 
 from __future__ import annotations
 
 import struct
+import uuid
 from collections.abc import Iterator
 
 from recorderd.model.causes import RunKind
@@ -16,9 +18,12 @@ from recorderd.ring.border import SlotRef
 from recorderd.ring.ledger import items
 from recorderd.ring.ledger.boots import UnknownBoot
 from recorderd.ring.ledger.catalogue import NONE, Entry
+from recorderd.ring.ledger.epochs import EpochPoint
 from recorderd.ring.ledger.items import NO_TRACK, Moment, Range
 from recorderd.ring.ledger.ranges import intersect, overlaps
+from recorderd.ring.ledger.rows import Rows
 from recorderd.ring.ledger.runs import RUNNING
+from recorderd.ring.ledger.spans import TOUCH_NS
 from recorderd.ring.ledger.tables import Tables
 
 MAX_BYTES = 3900
@@ -41,15 +46,45 @@ def encode(tables: Tables, ref: SlotRef) -> bytes:
     for lock in tables.locks.values():
         if lock.recording == recording and overlaps(tables.lock_ranges(lock), start, stop):
             writer.add(lock)
-    runs: set[int] = set()
-    for entry in tables.catalogue.tracks_of(recording):
-        table = tables.spans.get(entry.index)
-        if table is not None:
-            runs.update(table.rows["run"][table.of_slot(*ref)].tolist())
-    for run in sorted(runs):
+    tracks = [entry.index for entry in tables.catalogue.tracks_of(recording)]
+    for track in tracks:
+        floor = tables.floors.get(track, 0)
+        if floor > start:
+            writer.add(items.FloorRaised(track, tables.moment(min(floor, stop))))
+    points = tables.epochs.points_between(start, stop)
+    for point in [p for n, p in enumerate(points) if n == 0 or p.step]:
+        writer.add(_epoch_record(tables, point))
+    held = {
+        track: table.rows[table.of_slot(*ref)] for track in tracks if (table := tables.spans.get(track)) is not None
+    }
+    for run in sorted({int(run) for rows in held.values() for run in rows["run"]}):
         for record in _run_records(tables, run):
             writer.add(record)
+    for point in points[1:]:
+        if not point.step:
+            writer.add(_epoch_record(tables, point))
+    for track, rows in held.items():
+        for gap in _gap_records(tables, track, rows):
+            writer.add(gap)
     return writer.finish()
+
+
+def _epoch_record(tables: Tables, point: EpochPoint) -> items.EpochNoted:
+    return items.EpochNoted(tables.moment(point.ring_ns), point.wall_ns, point.rate_ppb, point.trust, point.step)
+
+
+def _gap_records(tables: Tables, track: int, rows: Rows) -> Iterator[items.Record]:
+    """The noted gaps of a track that end behind the media before this slot's and begin before its end; one that lasts ends there."""
+    gaps = tables.gaps.get(track)
+    if gaps is None or not len(rows):
+        return
+    table = tables.spans[track]
+    first = table.table.near(0, int(rows["from"][0])).stop
+    before = int(table.table.reach()[first - 1]) if first else 0
+    end = int(rows["to"].max()) + TOUCH_NS
+    for start, stop, cause in gaps.causes(before, end):
+        if start < end and stop > before:
+            yield items.GapNoted((track,), cause, tables.moment(start), tables.moment(stop))
 
 
 def _run_records(tables: Tables, run: int) -> Iterator[items.Record]:
@@ -123,6 +158,10 @@ def _entries_of(record: items.Record) -> tuple[int, ...]:
             return record.recording, *record.tracks
         case items.RunStarted():
             return record.recording, record.job, *record.tracks
+        case items.GapNoted():
+            return record.tracks
+        case items.FloorRaised():
+            return (record.track,)
         case _:
             return ()
 
@@ -131,10 +170,42 @@ def _boots_of(record: items.Record) -> tuple[int, ...]:
     match record:
         case items.Buried() | items.LockPut():
             return tuple(moment.boot for piece in record.pieces for moment in piece)
-        case items.RunStarted() | items.RunStopped():
+        case items.RunStarted() | items.RunStopped() | items.EpochNoted() | items.FloorRaised():
             return (record.at.boot,)
+        case items.GapNoted():
+            return (record.start.boot, *(() if record.stop is None else (record.stop.boot,)))
         case _:
             return ()
+
+
+Dated = tuple[Instant, items.EpochNoted]
+
+
+def dates(payload: bytes) -> list[Dated]:
+    """What a mirror says of the clock; nothing when it is malformed."""
+    boots: dict[int, uuid.UUID] = {}
+    found: list[Dated] = []
+    try:
+        for record in _records(payload):
+            if isinstance(record, items.BootSeen):
+                boots[record.number] = record.stretch.boot_id
+            elif isinstance(record, items.EpochNoted) and record.at.boot in boots:
+                found.append((Instant(boots[record.at.boot], record.at.ns), record))
+    except ValueError:
+        return []
+    return found
+
+
+def _records(payload: bytes) -> Iterator[items.Record]:
+    """Raises ValueError."""
+    at = 0
+    while at < len(payload):
+        if at + _ITEM.size > len(payload):
+            raise ValueError("side block: cut short")
+        kind, length = _ITEM.unpack_from(payload, at)
+        at += _ITEM.size
+        yield items.decode(kind, payload[at : at + length])
+        at += length
 
 
 def decode(tables: Tables, payload: bytes) -> list[items.Record]:
@@ -148,14 +219,7 @@ def decode(tables: Tables, payload: bytes) -> list[items.Record]:
     found: list[items.Record] = []
     numbers: dict[int, int] = {NONE: NONE}
     fresh = len(tables.catalogue)
-    at = 0
-    while at < len(payload):
-        if at + _ITEM.size > len(payload):
-            raise ValueError("side block: cut short")
-        kind, length = _ITEM.unpack_from(payload, at)
-        at += _ITEM.size
-        record = items.decode(kind, payload[at : at + length])
-        at += length
+    for record in _records(payload):
         match record:
             case items.EntryPut(entry):
                 entries[entry.index] = entry
@@ -173,10 +237,18 @@ def decode(tables: Tables, payload: bytes) -> list[items.Record]:
                     numbers[entry.index] = known.index
             case items.BootSeen():
                 boots[record.number] = record
-            case items.Buried() | items.LockPut() | items.RunStarted() | items.RunStopped():
+            case (
+                items.Buried()
+                | items.LockPut()
+                | items.RunStarted()
+                | items.RunStopped()
+                | items.EpochNoted()
+                | items.FloorRaised()
+                | items.GapNoted()
+            ):
                 found += _translated(tables, record, numbers, boots)
             case _:
-                raise ValueError(f"side block: item of kind {kind}")
+                raise ValueError(f"side block: {type(record).__name__}")
     return found
 
 
@@ -214,8 +286,13 @@ def _translated(
                 recording, job = _number(numbers, record.recording), _number(numbers, record.job)
                 at = moment(record.at)
                 return [record._replace(recording=recording, job=job, at=at, tracks=tracks(record.tracks))]
-            case items.RunStopped():
+            case items.RunStopped() | items.EpochNoted():
                 return [record._replace(at=moment(record.at))]
+            case items.FloorRaised():
+                return [record._replace(track=tracks((record.track,))[0], at=moment(record.at))]
+            case items.GapNoted():
+                stop = None if record.stop is None else moment(record.stop)
+                return [record._replace(tracks=tracks(record.tracks), start=moment(record.start), stop=stop)]
     except UnknownBoot:
         return []
     return []

@@ -113,10 +113,10 @@ class RunTable:
         return joined
 
     def stop(self, run: int, at_ns: int) -> tuple[int, ...]:
-        """Ends a run; returns its tracks, () when it was not running."""
+        """Ends a run, or lets it end later (a rebuild hears of it slot by slot); returns its tracks, () when it was not running."""
         tracks = self._running.pop(run, ())
         at = self.table.index_of(run)
-        if at is not None and self.rows["to"][at] == RUNNING:
+        if at is not None and (self.rows["to"][at] == RUNNING or self.rows["to"][at] < at_ns):
             self.rows["to"][at] = max(at_ns, int(self.rows["from"][at]))
         return tracks
 
