@@ -79,6 +79,7 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
         await parts.ingest.close()
         recordings.cancel()
         await asyncio.wait([recordings])
+        await parts.event_log.finish()
         await parts.ring.close()
         for task in (streams, *beside):
             task.cancel()

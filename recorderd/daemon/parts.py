@@ -48,6 +48,7 @@ from recorderd.recording.exports import Exports
 from recorderd.recording.service import RecordingService
 from recorderd.recording.target_exports import TargetExports
 from recorderd.ring.archive import Archive
+from recorderd.ring.beside import HistoryFiles
 from recorderd.ring.disk_memory import FileDiskMemory
 from recorderd.ring.disks.helper_client import HelperClient
 from recorderd.ring.disks.service import StorageService
@@ -72,6 +73,7 @@ class Parts:
     state: Store
     ring: Ring
     broker: Broker
+    event_log: EventLog
     ingest: Ingest
     recordings: RecordingService
     probe: LoopProbe
@@ -115,8 +117,8 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         memory=FileDiskMemory(Path(settings.paths.state) / "disks.json"),
     )
     history = History()
-    event_log = EventLog(folder=Path(settings.disk.path), history=history, clock=clock)
-    event_log.load()
+    event_log = EventLog(disk=HistoryFiles(ring), history=history, clock=clock)
+    event_log.load(Path(settings.disk.path))
     broker = Broker(clock=clock, history=history)
     media_ram = MediaRam(settings.media_ram_bytes())
     ingest = Ingest(
@@ -260,6 +262,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         state=state,
         ring=ring,
         broker=broker,
+        event_log=event_log,
         ingest=ingest,
         recordings=recordings,
         probe=probe,

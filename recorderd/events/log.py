@@ -1,7 +1,8 @@
-"""The history on the data disk: two files of bounded size, written in turn, so that it outlives a restart without wearing system flash.
+"""The event history on the data disk, so that it outlives a restart without wearing system flash.
 
-Lines of JSON with a checksum, appended every few seconds without a flush of their own: a power cut costs the newest events, never the
-recording's flush. Nothing is written before the folder holds a ring, so never to the system disk in place of a missing one.
+Lines of JSON with a checksum on a tape of two files (`tape.py`) that the ring made with itself: nothing is ever written to the system disk
+in place of a missing one. What has happened is written at once, what happens meanwhile with the next of the ring's commits, which makes it
+durable: an event is on the disk within two ticks, without a flush of its own while something is recorded.
 """
 
 from __future__ import annotations
@@ -9,21 +10,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import uuid
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from recorderd.events.history import History, Record
-from recorderd.model.ports import Clock, Event
+from recorderd.events.tape import Stored, Tape, read
+from recorderd.model.ports import Clock, Event, StoreUnavailable
+from recorderd.ring.files import HISTORIES
 
 log = logging.getLogger(__name__)
 
-FILE_BYTES = 8 << 20
 MAX_LINE_BYTES = 128 << 10
-WRITE_EVERY_S = 5.0
+MAX_BATCH_BYTES = 256 << 10
+MAX_FILE_BYTES = 16 << 20
+RETRY_S = 5.0
 LOAD_WAIT_S = 3.0
-MARKER = "recorderd.id"  # what a ring's folder has
+LAST_S = 3.0
 
 Items = tuple[tuple[str, str], ...]
 _Row = tuple[int, int, int, str, Items, Items, str]
@@ -51,110 +58,152 @@ def decode_line(line: bytes) -> Record | None:
     return Record(number, Event(topic, source, data, operation, utc_ns, boottime_ns))
 
 
-class EventLog:
-    """`load` before anything is published, if the disk is there; `run` beside the other services."""
+def records_of(files: Iterable[bytes]) -> list[Record]:
+    """What the files of a disk hold, oldest first. Numbers grow: where a disk that came late begins anew they are made to."""
+    stored = sorted((found for file in files if (found := read(file)) is not None), key=lambda s: s.generation)
+    records: list[Record] = []
+    for part in stored:
+        for line in part.text.split(b"\n"):
+            record = decode_line(line)
+            if record is not None:
+                last = records[-1].number if records else 0
+                records.append(record if record.number > last else Record(last + 1, record.event))
+    return records
 
-    def __init__(self, *, folder: Path, history: History, clock: Clock) -> None:
-        self._ring = folder
-        self._folder = folder / "history"
+
+class Disk(Protocol):
+    """Implemented by `ring.beside.HistoryFiles`."""
+
+    @property
+    def disk(self) -> uuid.UUID | None: ...
+
+    @property
+    def size(self) -> int: ...
+
+    async def read(self, file: int) -> bytes: ...
+
+    async def write(self, pieces: Sequence[tuple[int, int, bytes]]) -> None: ...
+
+
+class EventLog:
+    """`load` before anything is published, if the disk is there; `run` beside the other services; `finish` while the ring is still open."""
+
+    def __init__(self, *, disk: Disk, history: History, clock: Clock) -> None:
+        self._disk = disk
         self._history = history
         self._clock = clock
         self._pending: list[Record] = []
-        self._current = 0
-        self._attached = False
+        self._wake = asyncio.Event()
+        self._attached: uuid.UUID | None = None
+        self._tape: Tape | None = None
+        self._writing = asyncio.Lock()
         self.failures = 0
-        history.on_add = self._pending.append
+        self.too_long = 0
+        history.on_add = self._add
 
-    def _present(self) -> bool:
-        return (self._ring / MARKER).is_file()
+    def _add(self, record: Record) -> None:
+        self._pending.append(record)
+        self._wake.set()
 
-    def load(self) -> int:
-        """Brings the history back; returns how many events. A disk that is not there, does not read, or hangs leaves it empty: the
-        start does not wait for it longer than `LOAD_WAIT_S`."""
+    # --- the past ------------------------------------------------------------------------------------------
+
+    def load(self, folder: Path) -> int:
+        """Brings the history of the ring in `folder` back, which is not mounted yet; returns how many events. A disk that is not there,
+        does not read, or hangs leaves it empty: the start does not wait for it longer than `LOAD_WAIT_S`."""
         found: list[list[Record]] = []
-        reader = threading.Thread(target=self._read_into, args=(found,), name="event history", daemon=True)
+        reader = threading.Thread(target=_read_into, args=(folder, found), name="event history", daemon=True)
         reader.start()
         reader.join(LOAD_WAIT_S)
         if not found:
             return 0
         self._history.restore(found[0])
-        self._attached = True
         return len(found[0])
 
-    def _read_into(self, found: list[list[Record]]) -> None:
-        try:
-            if self._present():
-                found.append(self._read())
-        except OSError as error:
-            log.warning("the event history cannot be read: %s", error)
-
-    def _read(self) -> list[Record]:
-        found: dict[int, Record] = {}
-        newest = [0, 0]
-        for index in (0, 1):
-            path = self._folder / str(index)
-            if not path.is_file() or path.stat().st_size > 2 * FILE_BYTES:
-                continue
-            for line in path.read_bytes().split(b"\n"):
-                record = decode_line(line)
-                if record is not None:
-                    found[record.number] = record
-                    newest[index] = max(newest[index], record.number)
-        self._current = int(newest[1] > newest[0])
-        return [found[number] for number in sorted(found)]
+    # --- the present ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Writes what has happened every few seconds, and once more at the end."""
+        """Writes what happens, until cancelled."""
+        while True:
+            await self._wake.wait()
+            if self._disk.disk is None:
+                self._batch()  # what waits stays within its bound
+                await self._clock.sleep(RETRY_S)
+            elif not await self.write():
+                await self._clock.sleep(RETRY_S)
+
+    async def finish(self) -> None:
+        """The last of it; a disk that does not take it soon is not waited for."""
         try:
-            while True:
-                await self._clock.sleep(WRITE_EVERY_S)
-                batch = self._take()
-                if batch and not await asyncio.to_thread(self._write, batch):
-                    self._pending[:0] = batch
-        finally:
-            self.write()
+            async with asyncio.timeout(LAST_S):
+                while self._pending and self._disk.disk is not None and await self.write():
+                    pass
+        except TimeoutError:
+            log.warning("the newest events are not in the history on the disk: it does not answer")
 
-    def write(self) -> None:
-        """What waits is written now. Blocks."""
-        batch = self._take()
-        if batch and not self._write(batch):
-            self._pending[:0] = batch
+    async def write(self) -> bool:
+        """What waits, as much as goes at once. False: the disk did not take it, and it still waits."""
+        async with self._writing:
+            self._wake.clear()
+            batch = self._batch()
+            if not batch:
+                return True
+            try:
+                tape = await self._mounted()
+                lines, count = self._lines(batch, min(MAX_BATCH_BYTES, tape.size // 4))
+                moved = tape.copy()
+                pieces = moved.add(lines)
+                await self._disk.write([(piece.file, piece.offset, piece.data) for piece in pieces])
+            except (OSError, StoreUnavailable) as error:
+                if not self.failures:
+                    log.warning("the event history cannot be written: %s", error)
+                self.failures += 1
+                self._wake.set()
+                return False
+            self._tape = moved
+            done = batch[count - 1].number
+            self._pending = [record for record in self._pending if record.number > done]
+            if self._pending:
+                self._wake.set()
+            self.failures = 0
+            return True
 
-    def _take(self) -> list[Record]:
+    def _batch(self) -> list[Record]:
         """What waits, as far as the history still holds it: its bound is the bound of what waits for a disk, too."""
         oldest = self._history.oldest
-        batch = [r for r in self._pending if oldest is None or r.number >= oldest.number]
-        self._pending.clear()
-        return batch
+        self._pending = [r for r in self._pending if oldest is None or r.number >= oldest.number]
+        return list(self._pending)
 
-    def _write(self, batch: list[Record]) -> bool:
-        try:
-            if not self._present():
-                return False
-            if not self._attached:
-                self._attach()
-            self._append(b"".join(encode_line(record) for record in batch))
-        except OSError as error:
-            if not self.failures:
-                log.warning("the event history cannot be written: %s", error)
-            self.failures += 1
-            return False
-        self.failures = 0
-        return True
+    def _lines(self, batch: Sequence[Record], room: int) -> tuple[bytes, int]:
+        """(lines, of how many records), at most `room` bytes. A record that could never be written is passed over."""
+        lines = b""
+        for count, record in enumerate(batch):
+            line = encode_line(record)
+            if len(line) > min(room, MAX_LINE_BYTES):
+                self.too_long += 1
+                continue
+            if len(lines) + len(line) > room:
+                return lines, count
+            lines += line
+        return lines, len(batch)
 
-    def _attach(self) -> None:
-        """The disk came later than the start: what it holds stays there and is not mixed with what has happened since."""
-        self._read()
-        self._attached = True
-        self._current = 1 - self._current
-        (self._folder / str(self._current)).unlink(missing_ok=True)
+    async def _mounted(self) -> Tape:
+        """The tape of the disk that is there now. What it holds stays there, before what has happened since."""
+        disk = self._disk.disk
+        if self._tape is None or self._attached != disk:
+            files: list[Stored | None] = [read(await self._disk.read(number)) for number in range(len(HISTORIES))]
+            self._tape = Tape.after(self._disk.size, files)
+            self._attached = disk
+        return self._tape
 
-    def _append(self, data: bytes) -> None:
-        self._folder.mkdir(mode=0o750, exist_ok=True)
-        path = self._folder / str(self._current)
-        if path.exists() and path.stat().st_size + len(data) > FILE_BYTES:
-            self._current = 1 - self._current
-            path = self._folder / str(self._current)
-            path.unlink(missing_ok=True)
-        with path.open("ab") as file:
-            file.write(data)
+
+def _read_into(folder: Path, found: list[list[Record]]) -> None:
+    try:
+        files = [path.read_bytes() for name in HISTORIES if _is_file(path := folder / name)]
+    except OSError as error:
+        log.warning("the event history cannot be read: %s", error)
+        return
+    found.append(records_of(files))
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= MAX_FILE_BYTES

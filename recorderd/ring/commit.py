@@ -70,6 +70,7 @@ class _Tick:
     settled: list[tuple[RingWriter, list[Pending]]] = field(default_factory=list)
     virgin: bool = False
     wrote_outside: bool = False  # side blocks, scrubbed heads
+    flush_asked: int = 0  # what was written by others before the commit began
 
 
 async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
@@ -77,7 +78,7 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
     began_ns = store.clock.boottime_ns()
     if store.snapshot is not None and store.journal.used() > store.journal.blocks * 2 // 3:
         await _checkpoint(store)
-    tick = _Tick()
+    tick = _Tick(flush_asked=store.flush_asked)
     closing = _due_to_close(store)
     for _ in range(_MAX_ROUNDS):
         batches = _place(store, writers, closing)
@@ -92,7 +93,7 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
     await _write_side_blocks(store, tick)
     await _scrub(store, tick, _SCRUBS_PER_TICK if not tick.batches else 1)
     items = _build(store, tick)
-    if items or tick.wrote_outside:
+    if items or tick.wrote_outside or tick.flush_asked > store.flushed_for:
         await _make_durable(store, tick, items)
         await _settle(store, tick, began_ns)
     done = [pending for _, pendings in tick.settled for pending in pendings]
@@ -323,6 +324,7 @@ async def _make_durable(store: Store, tick: _Tick, items: Sequence[Item]) -> Non
     journal.flushed()
     store.retry_items = []
     store.flush_failures = 0
+    store.flushed_for = max(store.flushed_for, tick.flush_asked)
     if snapshot is not None:
         store.offer_snapshot(type(snapshot)(following, snapshot.sections))
 

@@ -14,6 +14,7 @@ IDENTITY_BYTES: Final = 2 * BLOCK
 CHECKPOINTS: Final = ("ckpt.a", "ckpt.b")
 CATALOGUES: Final = ("catalogue.a", "catalogue.b")
 JOURNAL: Final = "events.jnl"
+HISTORIES: Final = ("history.a", "history.b")  # of events; their blocks are `recorderd.events.tape`'s
 SLOTS: Final = "slots"
 SLOTS_PER_FOLDER: Final = 1024
 PIECE: Final = 1 << 20

@@ -18,6 +18,7 @@ from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import (
     CATALOGUES,
     CHECKPOINTS,
+    HISTORIES,
     IDENTITY,
     IDENTITY_BYTES,
     JOURNAL,
@@ -34,6 +35,7 @@ from recorderd.ring.table import ROW, SlotTable
 SLOTS_PER_WRITER: Final = 64
 _SLOT_SIZES: Final = (64 << 20, 32 << 20, 16 << 20, 8 << 20)
 _CATALOGUE_BYTES: Final = 1 << 20
+_HISTORY_MOST_BYTES: Final = 8 << 20
 
 
 class FormatRefused(Exception):
@@ -52,7 +54,7 @@ def check_file_system(space: Space, *, durability: str) -> None:
 def overhead_bytes(slots: int, journal_blocks: int, ledger_bytes: int) -> int:
     """What the files beside the slots take."""
     checkpoint = checkpoint_bytes(slots, ledger_bytes)
-    return IDENTITY_BYTES + journal_blocks * BLOCK + 2 * checkpoint + 2 * _CATALOGUE_BYTES
+    return IDENTITY_BYTES + journal_blocks * BLOCK + 2 * checkpoint + 2 * _CATALOGUE_BYTES + 2 * _HISTORY_MOST_BYTES
 
 
 def checkpoint_bytes(slots: int, ledger_bytes: int) -> int:
@@ -66,6 +68,11 @@ def journal_blocks_for(slots: int) -> int:
 def ledger_bytes_for(usable_bytes: int) -> int:
     """Checkpoint room for the ledger: spans are bounded to 64 MiB (format.md section 10)."""
     return align(min(80 << 20, max(1 << 20, usable_bytes // 512)))
+
+
+def history_bytes_for(slots_bytes: int) -> int:
+    """Size of each file of the event history."""
+    return align(min(_HISTORY_MOST_BYTES, max(64 << 10, slots_bytes // 1024)))
 
 
 def choose_geometry(free_bytes: int, writers: int, slot_bytes: int | None = None) -> tuple[int, int]:
@@ -131,6 +138,8 @@ async def format_ring(
         await _create_zeroed(device, calls, buffers, JOURNAL, blocks * BLOCK)
         for name in CATALOGUES:
             await _create_zeroed(device, calls, buffers, name, identity.catalogue_bytes)
+        for name in HISTORIES:
+            await _create_zeroed(device, calls, buffers, name, history_bytes_for(slots * slot_bytes))
         for name in CHECKPOINTS:
             await calls.run(device.create, name, identity.checkpoint_bytes)
         for slot in range(slots):

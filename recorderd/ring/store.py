@@ -118,6 +118,8 @@ class Store:
     stale_handles: list[int] = field(default_factory=list)  # to be closed after the next good commit
     flush_failures: int = 0
     need_syncfs: bool = False
+    flush_asked: int = 0  # writes beside slots and journal that wait for a flush
+    flushed_for: int = 0  # up to which of them it has been made
     starving: int = 0  # writers waiting for a slot
     pool_target: int = 2
     snapshot: Snapshot | None = None
@@ -136,6 +138,11 @@ class Store:
 
     def __post_init__(self) -> None:
         self.catalogue = CatalogueFiles(self.io, self.identity.catalogue_bytes)
+
+    def ask_for_flush(self) -> int:
+        """What was written beside slots and journal is covered by the next commit: when `flushed_for` has reached what is returned."""
+        self.flush_asked += 1
+        return self.flush_asked
 
     # --- events ---
 

@@ -7,6 +7,7 @@ from recorderd.ring.device import FormatDevice, UnsafeFile
 from recorderd.ring.files import (
     CATALOGUES,
     CHECKPOINTS,
+    HISTORIES,
     IDENTITY,
     IDENTITY_BYTES,
     JOURNAL,
@@ -16,6 +17,7 @@ from recorderd.ring.files import (
     slot_folder,
     slot_path,
 )
+from recorderd.ring.formatting import history_bytes_for
 from recorderd.ring.fsck.findings import Report, Severity
 from recorderd.ring.layout import BLOCK, CorruptStructure, DiskIdentity
 from recorderd.ring.slot_writing import Io
@@ -24,12 +26,13 @@ from recorderd.ring.store import Store
 
 async def check_files(io: Io, device: FormatDevice, identity: DiskIdentity, report: Report) -> None:
     """Every file there, of its size, and nothing else in the folder."""
-    expected = {IDENTITY, JOURNAL, SLOTS, *CHECKPOINTS, *CATALOGUES}
+    expected = {IDENTITY, JOURNAL, SLOTS, *CHECKPOINTS, *CATALOGUES, *HISTORIES}
     present = set(await io.calls.run(device.names, ""))
     for name in sorted(present - expected - {"lost+found"}):
         report.add(Severity.NOTICE, "I6", name, "is not the ring's: it takes room, the ring ignores it")
     sizes = {JOURNAL: identity.journal_blocks * BLOCK, IDENTITY: IDENTITY_BYTES}
     sizes |= dict.fromkeys(CHECKPOINTS, identity.checkpoint_bytes) | dict.fromkeys(CATALOGUES, identity.catalogue_bytes)
+    sizes |= dict.fromkeys(HISTORIES, history_bytes_for(identity.slots * identity.slot_bytes))
     for name, size in sizes.items():
         await _check_file(io, name, size, report)
     for folder in range((identity.slots + SLOTS_PER_FOLDER - 1) // SLOTS_PER_FOLDER):
