@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from recorderd.ingest.connecting import cause_of
 from recorderd.ingest.rate_cap import RateCap
-from recorderd.ingest.silence import MediaWatch, Verdict
+from recorderd.ingest.silence import EVENTS_QUIET_NS, LEAST_QUIET_NS, MediaWatch, Verdict
 from recorderd.ingest.udp import UdpSide
 from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
@@ -105,6 +105,7 @@ class Session:
         self._held: list[AccessUnit] = []
         self._held_bytes = 0
         self._watched = MediaKind.VIDEO
+        self._events_only = False  # nothing but metadata
         self._kinds: list[MediaKind] = []  # per track, as the lists below
         self._rates: list[int] = []
         self._arrivals: list[ArrivalEstimate] = []
@@ -199,6 +200,9 @@ class Session:
         return read
 
     def _note_bytes(self, now_ns: int) -> None:
+        if self._events_only:
+            self.watch.media(now_ns)
+            return
         kinds = self._client.kinds
         for index, receiver in enumerate(self._client.receivers):
             if kinds[index] is self._watched and receiver.last_media_ns == now_ns:
@@ -215,7 +219,8 @@ class Session:
             waited_ns = now_ns - self._opened_ns
             if self._session is None and waited_ns >= FORMAT_WAIT_NS:
                 self._open_session(now_ns)
-            if waited_ns >= KEY_FRAME_WAIT_NS and self.watch.had_media and not self._delivered:
+            waits = self.watch.had_media and not self._delivered and not self._events_only
+            if waits and waited_ns >= KEY_FRAME_WAIT_NS:
                 self._on_remark("media comes, but no key frame with parameter sets yet: nothing of it can be recorded")
         self._after(now_ns)
 
@@ -271,7 +276,9 @@ class Session:
         self._formats = list(formats)
         kinds = self._client.kinds
         self._watched = MediaKind.VIDEO if MediaKind.VIDEO in kinds else MediaKind.AUDIO
-        self.watch = MediaWatch(self._now_ns, patience_s=self._patience_s)
+        self._events_only = set(kinds) == {MediaKind.METADATA}
+        least_ns = EVENTS_QUIET_NS if self._events_only else LEAST_QUIET_NS
+        self.watch = MediaWatch(self._now_ns, patience_s=self._patience_s, least_ns=least_ns)
         self._wire.unwatch()  # from here on the sweep reads
         self._reset_tracks()
         for text in remarks:

@@ -9,7 +9,8 @@
     20 s (or T + 10 s)    still no media                          NEW_SESSION
 
 T is three times the longest frame interval of the last minute, at least 2 s. "Media" is video, or audio where there is no video; metadata
-never counts. SILENT also waits until a probe has been out for 8 s: a stream of one picture a minute is silent for longer than 10 s
+never counts. Where there is nothing but metadata any sign of life is media, and T is 15 s: a camera may have nothing to tell for days.
+SILENT also waits until a probe has been out for 8 s: a stream of one picture a minute is silent for longer than 10 s
 when all is well. A session that never had media is given up later each time (`patience_s`): some cameras wait for their next key frame.
 """
 
@@ -19,6 +20,7 @@ import enum
 
 SECOND = 1_000_000_000
 LEAST_QUIET_NS = 2 * SECOND
+EVENTS_QUIET_NS = 15 * SECOND
 SILENT_NS = 10 * SECOND
 PROBE_WAIT_NS = 8 * SECOND
 PROBE_EVERY_NS = 5 * SECOND
@@ -41,10 +43,11 @@ class Verdict(enum.Enum):
 class MediaWatch:
     """One session. `last_media_ns` starts as the session's beginning."""
 
-    def __init__(self, now_ns: int, *, patience_s: float = 20.0) -> None:
+    def __init__(self, now_ns: int, *, patience_s: float = 20.0, least_ns: int = LEAST_QUIET_NS) -> None:
         self.last_media_ns = now_ns
         self.last_byte_ns = now_ns
         self.had_media = False
+        self._least_ns = least_ns
         self._patience_ns = round(patience_s * SECOND)
         self._longest = [0] * _BUCKETS
         self._frames = [0] * _BUCKETS
@@ -79,7 +82,7 @@ class MediaWatch:
     @property
     def threshold_ns(self) -> int:
         """T of the table."""
-        return max(LEAST_QUIET_NS, 3 * max(self._longest))
+        return max(self._least_ns, 3 * max(self._longest))
 
     def media(self, now_ns: int) -> None:
         """A packet of the watched track arrived."""

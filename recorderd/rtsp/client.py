@@ -347,7 +347,8 @@ class Client:
 
     def _report(self, receiver: Receiver, data: memoryview) -> None:
         receiver.control(data)
-        if all(track.receiver.said_bye for track in self._tracks if track.offer.kind is not MediaKind.METADATA):
+        media = [track for track in self._tracks if track.offer.kind is not MediaKind.METADATA]
+        if all(track.receiver.said_bye for track in media or self._tracks):
             self._goodbye_ns = self._goodbye_ns or self._now_ns
 
     # --- framing -----------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from tests.rtsp.packets import (
     Track,
     client,
     converse,
+    frame,
     h264_payloads,
     nals_of,
     playing,
     reply,
+    sender_report,
     units,
     video_section,
 )
@@ -51,6 +53,14 @@ def test_a_session_opens_with_all_tracks():
         f"RTP/AVP/TCP;unicast;interleaved={2 * i}-{2 * i + 1}" for i in range(3)
     ]
     assert all(h["session"] == "4711" for _, _, h in server.seen[3:])
+
+
+def test_a_report_on_metadata_alone_is_no_goodbye():
+    subject, _, _ = playing(SDP, Wanted(video=False, audio=False))
+    report = frame(sender_report(1 << 32, 5), 1)
+    subject.receive(memoryview(bytearray(report)), len(report), SECOND)
+    subject.tick(5 * SECOND)
+    assert subject.state is State.PLAYING
 
 
 def test_only_what_is_wanted_is_set_up():
