@@ -40,6 +40,11 @@ SOUNDS = {
     "pcmu": (SoundSettings("pcmu", 8_000), Codec.PCMU),
     "pcma": (SoundSettings("pcma", 8_000), Codec.PCMA),
     "opus": (SoundSettings("opus", 48_000), Codec.OPUS),
+    "aac in LATM": (SoundSettings("aac", 16_000), Codec.AAC),
+    **{
+        f"g726 at {rate} kbit/s": (SoundSettings("g726", 8_000, bitrate_bps=rate * 1000), Codec.G726)
+        for rate in (16, 24, 32, 40)
+    },
 }
 
 
@@ -62,10 +67,11 @@ def test_gstreamer_pictures(codec, shape):
 
 @pytest.mark.host
 @needs_gst_camera
-@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("name", [name for name in SOUNDS if "24" not in name and "40" not in name])
 def test_gstreamer_sound_beside_pictures(name):
     settings, codec = SOUNDS[name]
-    given, sound = video(), sound_clip(settings, 12)
+    latm = name.endswith("LATM")
+    given, sound = video(), sound_clip(settings, 12, PacketStyle(latm=latm))
     with gst_camera(given, sound) as camera:
         sink = asyncio.run(fetch(camera.url, {0: 30, 1: 10}))
     assert [form.codec for form in sink.sessions[0].formats] == [Codec.H264, codec]
@@ -174,14 +180,7 @@ def test_pictures_in_every_style(codec, style):
 
 
 @pytest.mark.parametrize(
-    ("settings", "codec", "latm"),
-    [(*SOUNDS[name], False) for name in SOUNDS]
-    + [
-        (SoundSettings("aac", 16_000), Codec.AAC, True),
-        (SoundSettings("g726", 8_000, bitrate_bps=16_000), Codec.G726, False),
-        (SoundSettings("g726", 8_000, bitrate_bps=32_000), Codec.G726, False),
-        (SoundSettings("g726", 8_000, bitrate_bps=40_000), Codec.G726, False),
-    ],
+    ("settings", "codec", "latm"), [(*SOUNDS[name], name.endswith("LATM")) for name in SOUNDS], ids=SOUNDS
 )
 def test_sound(settings, codec, latm):
     given = sound_clip(settings, 12, PacketStyle(latm=latm))

@@ -89,6 +89,8 @@ def _track(clip: ClipTrack, path: Path) -> dict[str, object]:
         units = []
         for unit, coded in zip(clip.units, clip.coded, strict=True):
             data = b"".join(_START_CODE + nal for nal in coded) if video else coded[0]
+            if media.encoding.startswith("G726"):
+                data = _most_significant_first(data, int(media.encoding[5:]) // 8)
             pts = unit.ticks * 1_000_000_000 // media.clock_rate
             dts = round(unit.due_s * 1e9) if video else pts
             units.append([file.tell(), len(data), pts, dts, unit.key])
@@ -103,6 +105,16 @@ def _track(clip: ClipTrack, path: Path) -> dict[str, object]:
     }
 
 
+def _most_significant_first(data: bytes, bits: int) -> bytes:
+    """G.726 code words as GStreamer's payloader takes them (ITU-T I.366.2); it turns them into RFC 3551's order, which `data` has."""
+    packed = int.from_bytes(data, "little")
+    words = [packed >> at & (1 << bits) - 1 for at in range(0, 8 * len(data), bits)]
+    value = 0
+    for word in words:
+        value = value << bits | word
+    return value.to_bytes(len(data), "big")
+
+
 def _caps(clip: ClipTrack) -> tuple[str, str]:
     """(caps of the coded stream, payloader with its options)."""
     media = clip.media
@@ -115,6 +127,14 @@ def _caps(clip: ClipTrack) -> tuple[str, str]:
             config = media.fmtp.rpartition("config=")[2].lower()
             form = f"audio/mpeg,mpegversion=4,stream-format=raw,rate={rate},channels={channels},codec_data=(buffer){config}"
             return form, "rtpmp4gpay"
+        case "MP4A-LATM":
+            # StreamMuxConfig of one layer: 15 bits, then the AudioSpecificConfig's 16.
+            config = int(media.fmtp.rpartition("config=")[2][:8], 16) >> 1 & 0xFFFF
+            form = f"audio/mpeg,mpegversion=4,stream-format=raw,rate={rate},channels={channels},codec_data=(buffer){config:04x}"
+            return form, "rtpmp4apay"
+        case "G726-16" | "G726-32" as name:  # of 24 and 40 kbit/s GStreamer 1.22 scrambles the code words
+            form = f"audio/x-adpcm,layout=g726,rate=8000,channels=1,bitrate={name[5:]}000"
+            return form, "rtpg726pay force-aal2=false"
         case "PCMU":
             return f"audio/x-mulaw,rate={rate},channels=1", "rtppcmupay"
         case "PCMA":
