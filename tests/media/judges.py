@@ -16,6 +16,9 @@ needs_ffmpeg = pytest.mark.skipif(
     not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg is not installed"
 )
 needs_gstreamer = pytest.mark.skipif(shutil.which("gst-launch-1.0") is None, reason="GStreamer is not installed")
+needs_mp4box = pytest.mark.skipif(
+    shutil.which("MP4Box") is None, reason="MP4Box is not installed (package gpac, which Debian 12 does not have)"
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,16 @@ def ffmpeg_decode(path: Path, *options: str) -> int:
     assert said == [], said
     frames = re.findall(r"frame=\s*(\d+)", done.stderr)
     return int(frames[-1]) if frames else 0
+
+
+def mp4box(path: Path) -> int:
+    """Lets MP4Box read the whole structure and gather fragments; fails on anything it complains of. Returns the number of video samples."""
+    done = run("MP4Box", "-info", str(path))
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-2000:]
+    assert not re.search(r"(?i)error|warning|invalid|unknown box", said), said[-2000:]
+    samples = re.search(r"(?s)vide.*?(\d+) samples", said)
+    return int(samples[1]) if samples else 0
 
 
 def qtdemux(path: Path, pad: str = "video_0", decode: str = "") -> list[tuple[int, int]]:

@@ -73,6 +73,17 @@ def test_every_judge_gets_every_picture(name: str, form: str, tmp_path: Path) ->
     check(path, clip, [unit for unit in units if unit.track == 0], 123_456, lead)
 
 
+@judges.needs_mp4box
+@pytest.mark.parametrize("form", ["progressive", "fragmented"])
+@pytest.mark.parametrize("name", VIDEO)
+def test_mp4box_finds_nothing_to_complain_of(name: str, form: str, tmp_path: Path) -> None:
+    clip, audio = clips.video(**VIDEO[name]), clips.aac()
+    forms, units = stored.recorded(clip, audio)
+    path = tmp_path / "export.mp4"
+    path.write_bytes(stored.export(forms, stored.store(forms, units), fragmented=form == "fragmented"))
+    assert judges.mp4box(path) == len(clip.units)
+
+
 @judges.needs_ffmpeg
 @judges.needs_gstreamer
 @pytest.mark.parametrize("form", ["progressive", "fragmented"])
@@ -117,11 +128,30 @@ def test_gaps_keep_their_length(name: str, form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_cut_at_each_key_frame_decodes_without_error(name: str, tmp_path: Path) -> None:
     """From every key frame on, without the pictures that need what is missing; up to every key frame."""
-    clip = clips.video(**VIDEO[name])
+    assert cut_at_each_key_frame(clips.video(**VIDEO[name]), tmp_path) >= 3
+
+
+@judges.needs_ffmpeg
+@pytest.mark.parametrize("shape", [{}, {"bframes": 3, "pyramid": True}], ids=["plain", "B-frames"])
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
+def test_one_picture_a_second(codec: Codec, shape: dict[str, object], tmp_path: Path) -> None:
+    """Reordered too: what is held back for its successor then lasts for seconds."""
+    clip = clips.video(codec, frames=24, gop=8, **shape)
+    slow = replace(clip, units=tuple(structs.replace(unit, pts=unit.pts * clips.FPS) for unit in clip.units))
+    assert cut_at_each_key_frame(slow, tmp_path) == 3
+
+
+@judges.needs_ffmpeg
+def test_gops_of_a_minute(tmp_path: Path) -> None:
+    clip = clips.video(Codec.H264, frames=2 * 60 * clips.FPS, gop=60 * clips.FPS, width=64, height=64)
+    assert cut_at_each_key_frame(clip, tmp_path) == 2
+
+
+def cut_at_each_key_frame(clip: clips.Clip, tmp_path: Path) -> int:
+    """Returns how many there are."""
     forms, units = stored.recorded(clip)
     fragments = stored.store(forms, units)
     keys = [n for n, unit in enumerate(units) if unit.key]
-    assert len(keys) >= 3
     for key in keys:
         at = units[key].pts
         for from_pts, to_pts in ((at, None), (None, at)):
@@ -150,6 +180,7 @@ def test_a_cut_at_each_key_frame_decodes_without_error(name: str, tmp_path: Path
             assert [clips.picture_hash(clip.form.codec, data) for _, data in found] == hashes(clip.form.codec, expected)
             assert min(pts for pts, _ in found) == 0
             assert judges.ffmpeg_decode(path) == len(expected)
+    return len(keys)
 
 
 @judges.needs_ffmpeg
