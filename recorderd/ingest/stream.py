@@ -220,8 +220,9 @@ class Stream:
         authenticator = Authenticator(
             username=self.request.username if mine else "",
             password=self.request.password if mine else "",
-            # Encryption alone protects nothing: without a checked certificate anyone may be at the other end.
-            allow_basic=self.request.allow_basic or (way.encrypted and self.request.verify_certificate),
+            # Encryption alone protects nothing: without a checked certificate and name anyone may be at the other end.
+            allow_basic=self.request.allow_basic
+            or (way.encrypted and self.request.verify_certificate and self.request.verify_name),
             nonce_maker=lambda: secrets.token_hex(8),
         )
         try:

@@ -40,7 +40,9 @@ def opener(request: StreamRequest, url: RtspUrl) -> Opener:
     encrypted = request.transport in ("rtsps", "https") or url.scheme == "rtsps"
     if encrypted and request.transport == "udp":
         raise UrlError("rtsps cannot carry media over UDP: it would not be encrypted")
-    connect: Connect = tls_connector(tls_context(verify=request.verify_certificate)) if encrypted else connect_tcp
+    connect: Connect = connect_tcp
+    if encrypted:
+        connect = tls_connector(tls_context(verify=request.verify_certificate, name=request.verify_name))
     if request.transport in ("http", "https"):
         port = url.port
         if port == DEFAULT_PORTS[url.scheme]:
@@ -50,15 +52,16 @@ def opener(request: StreamRequest, url: RtspUrl) -> Opener:
 
 
 @functools.cache
-def tls_context(*, verify: bool) -> ssl.SSLContext:
-    """TLS 1.2 and later. Without `verify` any certificate is accepted: for cameras with self-signed ones, on a LAN of their own.
+def tls_context(*, verify: bool, name: bool = True) -> ssl.SSLContext:
+    """TLS 1.2 and later. Without `verify` any certificate is accepted: for cameras with self-signed ones, on a LAN of their own. Without
+    `name` it may be for another host: cameras' certificates seldom name the address they have.
 
     Made once: reading the system's certificates takes a good part of the loop's budget, and a camera may be tried every second.
     Authorities that are added to the system count from the next start on.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = verify and name
     if not verify:
-        context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

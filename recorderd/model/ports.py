@@ -113,7 +113,8 @@ class StreamRequest:
     want_audio: bool = True
     want_metadata: bool = True
     allow_basic: bool = False
-    verify_certificate: bool = True
+    verify_certificate: bool = True  # by the system's authorities
+    verify_name: bool = True  # and that the certificate is for the URI's host
     prebuffer_s: float = 0.0  # seconds asked for by jobs; the two newest closed GOPs are held regardless when > 0
     rate_cap_bps: int = 0  # 0: the default
     device: uuid.UUID | None = None  # whose stream it is, for `HealthSource`; None: the receiver stands for itself

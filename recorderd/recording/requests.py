@@ -115,6 +115,7 @@ def stream_request(
         password=password if known else "",
         allow_basic=device.allow_basic,
         verify_certificate=device.certificate_validation is not CertificateValidation.OFF,
+        verify_name=device.certificate_validation is CertificateValidation.STANDARD,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from hw.sim.camera import Camera, Credentials, SoundSettings, VideoSettings, sound_clip, video_clip
 from hw.sim.camera.clip import ClipSource, PacketStyle
 from hw.sim.camera.faults import Quirks
+from recorderd.ingest.transports import tls_context
 from recorderd.media.nal import split_lengths
 from recorderd.model.causes import GapCause
 from recorderd.model.stream import Codec
@@ -131,6 +132,30 @@ def test_gstreamer_over_tls(tmp_path, transport):
         _, cause, detail, _ = refused.said("no session")[0]
         assert cause is GapCause.CAMERA_ERROR
         assert "certificate" in detail
+
+
+@pytest.mark.host
+@needs_gst_camera
+@needs_openssl
+@pytest.mark.parametrize(
+    ("name", "verify_name", "works"),
+    [("127.0.0.1", True, True), ("camera.example", True, False), ("camera.example", False, True)],
+)
+def test_gstreamer_with_a_certificate_of_a_known_authority(tmp_path, monkeypatch, name, verify_name, works):
+    given, certificate = video(), make_certificate(tmp_path, name=name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls_context.cache_clear()
+    try:
+        with gst_camera(given, certificate=certificate) as camera:
+            sink = asyncio.run(fetch(camera.url, {0: 10}, transport="rtsps", verify_name=verify_name))
+    finally:
+        tls_context.cache_clear()
+    if works:
+        compare(sink.tracks[0], given)
+    else:
+        _, cause, detail, _ = sink.said("no session")[0]
+        assert cause is GapCause.CAMERA_ERROR
+        assert "not valid for '127.0.0.1'" in detail
 
 
 # --- the simulated camera -------------------------------------------------------------------------------------

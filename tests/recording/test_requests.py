@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 
+import msgspec
 import pytest
 
-from recorderd.model.device import Device, DeviceProtocol
+from recorderd.model.device import CertificateValidation, Device, DeviceProtocol
 from recorderd.model.receiver import Receiver, ReceiverConfiguration, StreamSetup, TransportProtocol
 from recorderd.recording.requests import stream_request
 
@@ -49,6 +50,19 @@ def test_which_way(uri, protocol, device, transport):
 )
 def test_credentials_go_to_the_devices_address_alone(uri, password):
     assert asked(uri, DEVICE).password == password
+
+
+@pytest.mark.parametrize(
+    ("validation", "certificate", "name"),
+    [
+        (CertificateValidation.OFF, False, False),
+        (CertificateValidation.LIMITED, True, False),
+        (CertificateValidation.STANDARD, True, True),
+    ],
+)
+def test_how_far_a_certificate_is_checked(validation, certificate, name):
+    found = asked("rtsp://192.0.2.7/s", msgspec.structs.replace(DEVICE, certificate_validation=validation))
+    assert (found.verify_certificate, found.verify_name) == (certificate, name)
 
 
 def test_names_for_logs_and_events():
