@@ -13,15 +13,26 @@ class RateCap:
     def __init__(self, bits_per_s: int = 0) -> None:
         self.bits_per_s = bits_per_s or DEFAULT_BITS_PER_S
         self._size = self.bits_per_s // 8 * BURST_S
+        self._bytes_per_ns = self.bits_per_s / 8e9
         self._tokens = float(self._size)
         self._at_ns: int | None = None
         self._refusing = False
         self._refused_ns: int | None = None
 
+    def take_all(self, size_bytes: int, now_ns: int) -> bool:
+        """Takes a whole sweep's units when none of them would be refused; False: nothing was taken, ask one by one."""
+        if self._at_ns is None or self._refusing:
+            return False
+        tokens = min(self._size, self._tokens + (now_ns - self._at_ns) * self._bytes_per_ns)
+        if size_bytes > tokens:
+            return False
+        self._at_ns, self._tokens = now_ns, tokens - size_bytes
+        return True
+
     def take(self, size_bytes: int, now_ns: int) -> bool:
         """Whether `size_bytes` are within the cap at boot time `now_ns`."""
         if self._at_ns is not None:
-            self._tokens = min(self._size, self._tokens + (now_ns - self._at_ns) * self.bits_per_s / 8e9)
+            self._tokens = min(self._size, self._tokens + (now_ns - self._at_ns) * self._bytes_per_ns)
         self._at_ns = now_ns
         if not self._refusing or self._tokens >= self._size / 2:
             self._refusing = size_bytes > self._tokens

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from recorderd.ingest.connecting import cause_of
+from recorderd.ingest.media_time import MediaTime
 from recorderd.ingest.rate_cap import RateCap
 from recorderd.ingest.silence import EVENTS_QUIET_NS, LEAST_QUIET_NS, MediaWatch, Verdict
 from recorderd.ingest.udp import UdpSide
@@ -19,17 +20,13 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import StreamSession, StreamSink
 from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
 from recorderd.rtsp import events
-from recorderd.rtsp.arrival import ArrivalEstimate
 from recorderd.rtsp.client import Client
+from recorderd.rtsp.receiver import Receiver
 from recorderd.rtsp.transitions import State
 
 FORMAT_WAIT_NS = 3_000_000_000  # for parameter sets in band, before the session opens without them
 KEY_FRAME_WAIT_NS = 30_000_000_000  # then the operator is told why nothing is recorded
 HELD_BYTES = 4 * 1024 * 1024  # of units that wait for that
-JUMP_NS = 1_000_000_000
-REORDER_FRAMES = (
-    18  # no picture is further behind in output order: 16 in a decoder's buffer (ITU-T H.264, A.3.1), and two to spare
-)
 MAX_RESTARTS = 10
 BUDGET_BYTES = 4 * 1024 * 1024  # read per sweep; the rest waits in the kernel, so that no camera takes the others' time
 BEHIND_NS = 5_000_000_000  # without a sweep that read all there was
@@ -106,10 +103,10 @@ class Session:
         self._held_bytes = 0
         self._watched = MediaKind.VIDEO
         self._events_only = False  # nothing but metadata
-        self._kinds: list[MediaKind] = []  # per track, as the lists below
-        self._rates: list[int] = []
-        self._arrivals: list[ArrivalEstimate] = []
-        self._last_unit_ns: list[int] = []
+        self._kinds: list[MediaKind] = []  # per track
+        self._rates: list[int] = []  # per track, Hz
+        self._watched_receiver: Receiver | None = None
+        self._times = MediaTime((), -1, self.watch, now_ns)
         self._holes: dict[int, _Hole] = {}
         self._capped_since_ns: int | None = None
         self._behind_since_ns: int | None = None
@@ -200,15 +197,11 @@ class Session:
         return read
 
     def _note_bytes(self, now_ns: int) -> None:
-        if self._events_only:
+        watched = self._watched_receiver
+        if self._events_only or (watched is not None and watched.last_media_ns == now_ns):
             self.watch.media(now_ns)
-            return
-        kinds = self._client.kinds
-        for index, receiver in enumerate(self._client.receivers):
-            if kinds[index] is self._watched and receiver.last_media_ns == now_ns:
-                self.watch.media(now_ns)
-                return
-        self.watch.byte(now_ns)
+        else:
+            self.watch.byte(now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Time-outs, keep-alives, silence."""
@@ -257,7 +250,7 @@ class Session:
                     self._sink.sender_report(self._session, track, report)
             case events.Loss(track, packets):
                 self.tally.lost_packets += packets
-                hole = self._holes.setdefault(track, _Hole(self._last_unit_ns[track], 0))
+                hole = self._holes.setdefault(track, _Hole(self._times.last_ns[track], 0))
                 hole.packets += packets
             case events.Restarted(_, detail):
                 self._restart(detail)
@@ -290,8 +283,9 @@ class Session:
         receivers = self._client.receivers
         self._kinds = self._client.kinds
         self._rates = [receiver.clock_rate for receiver in receivers]
-        self._arrivals = [ArrivalEstimate(receiver.clock_rate) for receiver in receivers]
-        self._last_unit_ns = [self._now_ns] * len(receivers)
+        watched = self._kinds.index(self._watched) if self._watched in self._kinds else -1
+        self._watched_receiver = receivers[watched] if watched >= 0 else None
+        self._times = MediaTime(self._rates, watched, self.watch, self._now_ns)
 
     def _open_session(self, now_ns: int) -> None:
         codecs = self._client.codecs
@@ -320,20 +314,28 @@ class Session:
             if self._held_bytes > HELD_BYTES and self.opened:
                 self._open_session(self._now_ns)
             return
+        if not self._holes and self._times.follow(units):
+            size = 0
+            for unit in units:
+                size += len(unit.data)
+            if self._capped_since_ns is None and self._rate_cap.take_all(size, units[-1].arrival_ns):
+                self._deliver(units)
+            else:
+                self._deliver([unit for unit in units if self._admit(unit)])
+            return
         ready: list[AccessUnit] = []
         for unit in units:
-            if self._jumped(unit):
+            if self._times.jumped(unit):
                 self._deliver(ready)
                 ready = []
                 self._restart("the camera's media time jumped")
                 if self._done.done():
                     return
-            self._observe(unit)
+            self._times.note(unit, whole=unit.track not in self._holes)
             if unit.track in self._holes and unit.key:
                 self._deliver(ready)
                 ready = []
                 self._close_hole(unit.track)
-            self._last_unit_ns[unit.track] = unit.arrival_ns
             if self._admit(unit):
                 ready.append(unit)
         self._deliver(ready)
@@ -343,31 +345,11 @@ class Session:
             if self._quiet_from_ns is not None:
                 self._end_quiet()
             self.tally.units += len(units)
-            self._delivered = self._delivered or any(self._kinds[unit.track] is self._watched for unit in units)
+            if not self._delivered:
+                self._delivered = any(self._kinds[unit.track] is self._watched for unit in units)
             self._sink.units(self._session, units)
 
     # --- media time --------------------------------------------------------------------------------------
-
-    def _jumped(self, unit: AccessUnit) -> bool:
-        """Whether the unit's media time has no sensible relation to the time before: arrived a second before it can have been sent,
-        or lies further back than any reordering reaches."""
-        arrival = self._arrivals[unit.track]
-        if arrival.early_ns(unit.pts, unit.arrival_ns) > JUMP_NS:
-            return True
-        back = arrival.newest - unit.pts
-        if back <= 0 or arrival.newest == 0:
-            return False
-        back_ns = back * 1_000_000_000 // self._rates[unit.track]
-        return back_ns > JUMP_NS and back_ns > REORDER_FRAMES * self.watch.longest_ns
-
-    def _observe(self, unit: AccessUnit) -> None:
-        arrival = self._arrivals[unit.track]
-        before = arrival.newest
-        arrival.observe(unit.pts, unit.arrival_ns)
-        whole = unit.track not in self._holes
-        if before and whole and self._kinds[unit.track] is self._watched:
-            step_ns = abs(unit.pts - before) * 1_000_000_000 // self._rates[unit.track]
-            self.watch.interval(step_ns, self._now_ns)
 
     def _restart(self, detail: str) -> None:
         """Media time begins anew within the connection: a session of its own for everyone above."""

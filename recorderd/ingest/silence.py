@@ -57,8 +57,8 @@ class MediaWatch:
         self._answered = False
         self._played_again = False
 
-    def interval(self, length_ns: int, now_ns: int) -> None:
-        """The media time between two frames of the watched track.
+    def interval(self, length_ns: int, now_ns: int, frames: int = 1) -> None:
+        """The media time between two frames of the watched track; the longest of `frames` that came together.
 
         One that ends a pause is left out when the last minute had many frames: it is the fault, not the stream's pace.
         """
@@ -70,7 +70,7 @@ class MediaWatch:
         if self.quiet and sum(self._frames) >= MANY_FRAMES:
             return
         index = bucket % _BUCKETS
-        self._frames[index] += 1
+        self._frames[index] += frames
         if length_ns > self._longest[index]:
             self._longest[index] = length_ns
 

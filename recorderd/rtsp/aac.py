@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from recorderd.media import formats
 from recorderd.media.aac import parse_asc
 from recorderd.media.bits import BitReader
@@ -9,6 +11,7 @@ from recorderd.media.errors import BitstreamError, MediaError
 from recorderd.model.stream import AccessUnit, TrackFormat
 from recorderd.rtsp.output import Output
 
+_ONE_HEADER = struct.Struct(">HH").unpack_from  # AU-headers-length, one header of AAC-hbr
 MAX_FRAME_BYTES = 8 * 1024
 MAX_HEADER_BITS = 64 * 16  # of the AU headers in a packet: 64 frames are more than a second
 
@@ -24,6 +27,7 @@ class Mpeg4Generic:
         self._size_bits = size_bits
         self._index_bits = index_bits
         self._delta_bits = delta_bits
+        self._hbr = size_bits == 13 and index_bits == 3
         rate = track_format.sample_rate or track_format.clock_rate
         self._step = parse_asc(track_format.config).frame_length * track_format.clock_rate // rate
         self._lost = False
@@ -35,6 +39,11 @@ class Mpeg4Generic:
         self.pieces: list[bytes | memoryview] = []
 
     def packet(self, buffer: memoryview, start: int, end: int, pts: int, marker: bool) -> None:
+        if self._hbr and end - start > 4 and not self._partial:
+            bits, header = _ONE_HEADER(buffer, start)
+            if bits == 16 and header == end - start - 4 << 3:  # one whole frame: what nearly all packets are
+                self._emit(pts, bytes(buffer[start + 4 : end]))
+                return
         headers = self._headers(buffer, start, end)
         if headers is None:
             self._output.remark("AAC packets with broken headers were dropped")
@@ -64,8 +73,6 @@ class Mpeg4Generic:
         data_at = at + (bits + 7) // 8
         if bits == 0 or bits > MAX_HEADER_BITS or data_at > end:
             return None
-        if bits == 16 and self._size_bits == 13 and self._index_bits == 3 and not buffer[at + 1] & 7:
-            return [buffer[at] << 5 | buffer[at + 1] >> 3], data_at  # one frame in AAC-hbr: what nearly all packets are
         r = BitReader(bytes(buffer[at:data_at]))
         sizes: list[int] = []
         first = self._size_bits + self._index_bits

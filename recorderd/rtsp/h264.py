@@ -8,8 +8,10 @@ from recorderd.rtsp.parameter_sets import ParameterSets
 from recorderd.rtsp.pictures import MAX_AGGREGATED, Pictures
 
 _STAP_A, _FU_A = 24, 28
-_SLICES = frozenset({NalType.SLICE, 2, 3, 4, NalType.IDR})
+_IDR, _SEI, _SPS, _PPS, _AUD = map(int, (NalType.IDR, NalType.SEI, NalType.SPS, NalType.PPS, NalType.AUD))
+_SLICES = frozenset({1, 2, 3, 4, _IDR})
 _INTRA = frozenset({2, 4, 7, 9})
+_BYTES = tuple(bytes((n,)) for n in range(256))
 
 
 class H264(Pictures):
@@ -57,10 +59,10 @@ class H264(Pictures):
         if first:
             if kind in _SLICES:
                 self._slice(kind, buffer[start + 2])
-            self._begin(bytes((indicator & 0xE0 | kind,)), buffer[start + 2 : end], bytes((indicator, kind)))
+            self._begin(_BYTES[indicator & 0xE0 | kind], buffer[start + 2 : end], _BYTES[indicator] + _BYTES[kind])
             if last:  # not allowed, but seen: the whole NAL unit in one fragment
                 self._end(buffer[end:end], is_slice=kind in _SLICES)
-        elif self.fragment[1:] != bytes((kind,)):
+        elif not self.fragment or self.fragment[1] != kind:
             if self.fragment:
                 self._drop_fragment()
             self._damaged = True  # a piece without its beginning
@@ -80,12 +82,12 @@ class H264(Pictures):
                 return
             self._slice(kind, nal[1])
             self._whole(nal, is_slice=True)
-        elif kind in (NalType.SPS, NalType.PPS):
+        elif kind in (_SPS, _PPS):
             self._parameter_set(kind, bytes(nal))
-        elif kind == NalType.AUD and not self._parts:
+        elif kind == _AUD and not self._parts:
             self._delimiter = len(nal).to_bytes(4, "big") + bytes(nal)
         else:
-            if kind == NalType.SEI and (count := recovery_frame_count(nal)) is not None:
+            if kind == _SEI and (count := recovery_frame_count(nal)) is not None:
                 self._recovery = count
             self._whole(nal, is_slice=False)
 
@@ -93,10 +95,10 @@ class H264(Pictures):
         """`first_byte` is the slice header's: first_mb_in_slice and slice_type are its leading Exp-Golomb codes."""
         if not self._slices:
             self._slices = True
-            self._key = kind == NalType.IDR or self._recovers(first_byte)
+            self._key = kind == _IDR or self._recovers(first_byte)
             self._recovery = None
             self._since_key = 0 if self._key else self._since_key + 1
-        elif kind == NalType.IDR:
+        elif kind == _IDR:
             self._key = True
 
     def _recovers(self, first_byte: int) -> bool:

@@ -50,7 +50,7 @@ class H265(Pictures):
             self._begin(bytes((b0 & 0x81 | kind << 1, b1)), buffer[start + 3 : end], bytes((b0, b1, kind)))
             if last:
                 self._end(buffer[end:end], is_slice=kind < 32)
-        elif self.fragment[2:] != bytes((kind,)):
+        elif not self.fragment or self.fragment[2] != kind:
             if self.fragment:
                 self._drop_fragment()
             self._damaged = True

@@ -1,8 +1,9 @@
 """One RTP source: packets of a track in, payloads in sequence to its depacketiser.
 
-**The lean path.** Most packets of a video stream are the middle pieces of a fragmented NAL unit: same channel, payload type, timestamp,
-source and payload header as the one before, next sequence number. `interleaved` takes such a run with one `unpack_from` a packet, the
-interleave header, RTP header and fragmentation header in one. Everything else goes through `packet`.
+**The lean paths.** Most packets of a video stream are the middle pieces of a fragmented NAL unit: same channel, length, payload type,
+timestamp, source and payload header as the one before, next sequence number. `_run` takes such packets with one `unpack_from` and three
+comparisons each (0.5 us; 14 packets a picture at 4 Mbit/s). A packet that is simply the next of its source, without padding, extension or
+contributing sources, goes from `interleaved` to the depacketiser. Everything else is judged in `packet`, which knows no short cut.
 
 **Which source.** The first one seen; another takes over when the SETUP answer had announced it, or when the first falls silent for
 `TAKE_OVER` packets (an encoder restarted, or a server still sends to a connection number that once was another client's).
@@ -25,7 +26,11 @@ WRONG_TYPES = (
     32  # packets of a payload type the SDP did not name, and none of those it did, before they are taken all the same
 )
 
-_RUNS = {2: struct.Struct(">HHHHQ2s"), 3: struct.Struct(">HHHHQ3s")}
+_HEADERS = struct.Struct(">HHII").unpack_from  # RTP: flags and type, sequence number, timestamp, source
+# Interleaving, flags and type; sequence number; timestamp, source and the payload header of a fragment, by its length.
+_RUNS = {2: struct.Struct(">6sH10s").unpack_from, 3: struct.Struct(">6sH11s").unpack_from}
+_RUN_HEAD, _RUN_TAIL = struct.Struct(">HHH"), struct.Struct(">II")
+_PLAIN = 0xFF7F  # all bits of flags and type but the marker
 
 
 class Receiver:
@@ -40,6 +45,7 @@ class Receiver:
         self.channel = channel
         self._sequence = Sequence()
         self._unwrapper = Unwrapper()
+        self._plain = 0x8000 | payload_type  # flags and type of a packet without frills
         self._ssrc: int | None = None
         self.announced_ssrc: int | None = None
         self._others = 0
@@ -48,6 +54,7 @@ class Receiver:
         self._pts = 0
         self._transit: int | None = None
         self._jitter = 0
+        self._measured_ns = -1
         self._report_lost = self._report_expected = 0
         self._last_sr = 0
         self._last_sr_ns = 0
@@ -58,48 +65,69 @@ class Receiver:
         self.last_media_ns = 0
         self.said_bye = False
 
-    def interleaved(self, buffer: memoryview, position: int, end: int) -> int:
-        """Takes the interleaved frame at `position` (complete, and believed) and those that simply continue it.
+    def interleaved(self, buffer: memoryview, position: int, stop: int, end: int) -> int:
+        """Takes the interleaved frame buffer[position:stop] (complete, and believed) and those that simply continue it, up to `end`.
 
         Returns where the next frame begins.
         """
-        stop = position + 4 + (buffer[position + 2] << 8 | buffer[position + 3])
-        self.packet(buffer, position + 4, stop)
-        fragment = self.depacketiser.fragment
-        if not fragment or stop + 20 > end:
+        output, depacketiser = self._output, self.depacketiser
+        if depacketiser.fragment and (following := self._run(buffer, position, end)) > position:
+            return following
+        output.work += 2
+        if stop - position < 16:
+            self.malformed += 1
             return stop
-        # `packet` left a NAL unit in progress, so its own header is the pattern for the packets that continue it.
-        size = len(fragment)
-        unpack = _RUNS[size].unpack_from
-        skip = 16 + size
-        want_head = 0x2400 | self.channel
-        want_flags = 0x8000 | self._payload_type
-        want_stamp = self._timestamp << 32 | (self._ssrc or 0)
-        sequence = self._sequence.expected
-        append = self.depacketiser.pieces.append
-        count = 0
-        while stop + 20 <= end:
-            head, length, flags, number, stamp, start = unpack(buffer, stop)
-            if (
-                number != sequence
-                or head != want_head
-                or stamp != want_stamp
-                or start != fragment
-                or flags != want_flags
-                or length < skip
-            ):
-                break
-            following = stop + 4 + length
-            if following > end:
-                break
-            append(buffer[stop + skip : following])
-            stop = following
-            sequence = number + 1 & 0xFFFF
-            count += 1
-        if count:
-            self._sequence.run(sequence - 1 & 0xFFFF, count)
-            self.packets += count
+        flags, number, timestamp, ssrc = _HEADERS(buffer, position + 4)
+        sequence = self._sequence
+        if number == sequence.expected and ssrc == self._ssrc and flags & _PLAIN == self._plain:
+            sequence.run(number, 1)
+            self._others = 0
+            self.packets += 1
+            self.last_media_ns = output.now_ns
+            if timestamp != self._timestamp:
+                self._new_timestamp(timestamp)
+            depacketiser.packet(buffer, position + 16, stop, self._pts, flags & 0x80 != 0)
+        else:
+            self.packet(buffer, position + 4, stop)
+        if depacketiser.fragment:
+            return self._run(buffer, stop, end)
         return stop
+
+    def _run(self, buffer: memoryview, position: int, end: int) -> int:
+        """Takes the frames from `position` on that continue the NAL unit in progress; where the first that does not begins.
+
+        The header of the first frame must be the one that such a packet has; those of the same length must then have the same.
+        """
+        depacketiser = self.depacketiser
+        size = len(depacketiser.fragment)
+        skip = 16 + size
+        if position + skip > end:
+            return position
+        unpack = _RUNS[size]
+        length = buffer[position + 2] << 8 | buffer[position + 3]
+        step = 4 + length
+        head = _RUN_HEAD.pack(0x2400 | self.channel, length, self._plain)
+        tail = _RUN_TAIL.pack(self._timestamp & 0xFFFFFFFF, self._ssrc or 0) + depacketiser.fragment
+        expected = first = self._sequence.expected
+        append = depacketiser.pieces.append
+        start, last = position, end - step
+        if step < skip:
+            return position
+        while position <= last:
+            found, number, behind = unpack(buffer, position)
+            if number != expected or found != head or behind != tail:
+                break
+            following = position + step
+            append(buffer[position + skip : following])
+            position = following
+            expected = expected + 1 & 0xFFFF
+        if position > start:
+            count = expected - first & 0xFFFF
+            self._sequence.run(expected - 1 & 0xFFFF, count)
+            self.packets += count
+            self._output.work += count
+            self.last_media_ns = self._output.now_ns
+        return position
 
     def plausible(self, buffer: memoryview, start: int, end: int) -> bool:
         """Whether an RTP packet at `start` could be the next of this source: for finding the framing again. Looks at 12 bytes."""
@@ -140,12 +168,15 @@ class Receiver:
         self.packets += 1
         self.last_media_ns = self._output.now_ns
         if timestamp != self._timestamp:
-            self._timestamp = timestamp
-            self._pts = self._unwrapper.unwrap(timestamp)
-            self._measure(timestamp)
-            if self._early_report is not None:
-                self._sender_info(*self._early_report)
+            self._new_timestamp(timestamp)
         self.depacketiser.packet(buffer, start, end, self._pts, b1 >= 128)
+
+    def _new_timestamp(self, timestamp: int) -> None:
+        self._timestamp = timestamp
+        self._pts = self._unwrapper.unwrap(timestamp)
+        self._measure(timestamp)
+        if self._early_report is not None:
+            self._sender_info(*self._early_report)
 
     def _in_sequence(self, number: int) -> bool:
         """Judges a packet that is not simply the next; whether it is to be used."""
@@ -165,6 +196,7 @@ class Receiver:
             return False
         self._output.remark(f"the camera sends payload type {payload_type}, its SDP says {self._payload_type}")
         self._payload_type = payload_type
+        self._plain = 0x8000 | payload_type
         return True
 
     def _take_source(self, ssrc: int) -> bool:
@@ -206,8 +238,12 @@ class Receiver:
         self._output.event(Report(self._track, SenderReport(info.ntp, media_time, arrival_ns)))
 
     def _measure(self, timestamp: int) -> None:
-        """Interarrival jitter, once per timestamp (6.4.1)."""
-        transit = self._output.now_ns * self.clock_rate // 1_000_000_000 - timestamp
+        """Interarrival jitter (6.4.1), of the first new timestamp of each sweep: the others' arrival is not known."""
+        now_ns = self._output.now_ns
+        if now_ns == self._measured_ns:
+            return
+        self._measured_ns = now_ns
+        transit = now_ns * self.clock_rate // 1_000_000_000 - timestamp
         if self._transit is not None:
             difference = abs(transit - self._transit)
             if difference < 0x40000000:

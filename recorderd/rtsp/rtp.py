@@ -104,7 +104,10 @@ class Sequence:
     def run(self, last: int, count: int) -> None:
         """`count` packets in order up to `last` were taken without asking `step`."""
         self.received += count
-        self._advance(last)
+        following = last + 1 & 0xFFFF
+        if following < self.expected:
+            self.cycles += 1
+        self.expected = following
 
     def _advance(self, sequence: int) -> None:
         following = sequence + 1
