@@ -63,7 +63,6 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
     async with asyncio.TaskGroup() as group:
         faces = group.create_task(server.serve(listening), name="control")
         beside = [
-            group.create_task(parts.probe.run(), name="loop probe"),
             group.create_task(_tell_status(parts, notifier), name="status line"),
             *(group.create_task(service.run(), name=service.name) for service in parts.beside),
         ]

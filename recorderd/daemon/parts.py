@@ -76,7 +76,6 @@ class Parts:
     event_log: EventLog
     ingest: Ingest
     recordings: RecordingService
-    probe: LoopProbe
     beside: tuple[Service, ...]
     system: SystemFace
     dispatch: Dispatch
@@ -121,11 +120,13 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     event_log.load(Path(settings.disk.path))
     broker = Broker(clock=clock, history=history)
     media_ram = MediaRam(settings.media_ram_bytes())
+    probe = LoopProbe()
     ingest = Ingest(
         clock=clock,
         media_ram=media_ram,
         sweep_s=settings.ingest.sweep_ms / 1000,
         events=broker,
+        on_late=probe.note,
     )
     board_ports = surroundings.board.port if surroundings.board is not None else ()
     network = network_parts(
@@ -187,7 +188,6 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     )
     if power is not None:
         network.service.on_power_request.append(power.set_lldp)
-    probe = LoopProbe(clock=clock)
     cameras = Cameras(
         objects=recordings.objects,
         engine=recordings.engine,
@@ -265,7 +265,6 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         event_log=event_log,
         ingest=ingest,
         recordings=recordings,
-        probe=probe,
         beside=(
             Service("event history", event_log.run),
             Service("camera events", reader.run),

@@ -18,7 +18,7 @@ from recorderd.model.ports import Clock
 
 log = logging.getLogger(__name__)
 BUDGET_MS = 20  # no callback of the loop may take longer
-_PROBE_S = 0.1
+_REMEMBERED = 1200  # sweeps: a minute
 
 
 class Service(NamedTuple):
@@ -35,20 +35,17 @@ class Vital(Protocol):
 
 
 class LoopProbe:
-    """Measures how late the loop runs its timers."""
+    """How late the loop runs its timers, as the sweep notes it twenty times a second."""
 
-    def __init__(self, *, clock: Clock) -> None:
-        self._clock = clock
-        self._late_ms: deque[float] = deque(maxlen=600)
+    def __init__(self) -> None:
+        self._late_ms: deque[float] = deque(maxlen=_REMEMBERED)
         self._overruns = 0
 
-    async def run(self) -> None:
-        while True:
-            before_ns = self._clock.boottime_ns()
-            await self._clock.sleep(_PROBE_S)
-            late_ms = max(0.0, (self._clock.boottime_ns() - before_ns) / 1e6 - _PROBE_S * 1e3)
-            self._late_ms.append(late_ms)
-            self._overruns += late_ms > BUDGET_MS
+    def note(self, late_ns: int) -> None:
+        late_ms = late_ns / 1e6
+        self._late_ms.append(late_ms)
+        if late_ms > BUDGET_MS:
+            self._overruns += 1
 
     def health(self) -> LoopHealth:
         ordered = sorted(self._late_ms)

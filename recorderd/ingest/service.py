@@ -12,7 +12,7 @@ from recorderd.ingest.alarms import Alarm, Alarms
 from recorderd.ingest.connecting import reachable
 from recorderd.ingest.prebuffer import PreBuffer, estimate_bytes
 from recorderd.ingest.stream import Stream, StreamStatus
-from recorderd.ingest.sweep import Sweep
+from recorderd.ingest.sweep import PERIOD_S, Sweep
 from recorderd.ingest.tap import Tap
 from recorderd.ingest.transports import Opener, opener
 from recorderd.model.causes import GapCause
@@ -24,14 +24,16 @@ LINK_GRACE_S = 2.0
 
 
 class Ingest:
-    """`start` and `stop` may be called at any time; streams run while `run` does. `events` hears of the streams' alarms."""
+    """`start` and `stop` may be called at any time; streams run while `run` does. `events` hears of the streams' alarms; `on_late` is the
+    sweep's."""
 
     def __init__(
         self,
         *,
         clock: Clock,
         media_ram: MediaRam,
-        sweep_s: float = 0.045,
+        sweep_s: float = PERIOD_S,
+        on_late: Callable[[int], None] = lambda _: None,
         chance: random.Random | None = None,
         events: EventSink | None = None,
         open_with: Callable[[StreamRequest, RtspUrl], Opener] = opener,
@@ -44,7 +46,7 @@ class Ingest:
         self._reach = reach
         self._taps: dict[uuid.UUID, Tap] = {}
         self._chance = chance or random.Random()
-        self.sweep = Sweep(clock=clock, period_s=sweep_s)
+        self.sweep = Sweep(clock=clock, period_s=sweep_s, on_late=on_late)
         self._streams: dict[uuid.UUID, Stream] = {}
         self._serials: dict[uuid.UUID, int] = {}
         self._links_away: dict[str, asyncio.TimerHandle] = {}

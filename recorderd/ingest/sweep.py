@@ -1,4 +1,4 @@
-"""The sweep: one pass every 40-50 ms that drains all cameras' sockets through one reused buffer.
+"""The sweep: one pass every 50 ms that drains all cameras' sockets through one reused buffer.
 
 Reading in bursts costs a fraction of waking up for every packet, and the kernel's socket buffers hold what arrives in between. No camera
 can take the others' time: each is read once a pass, what it may send is bounded in bytes and in work (`rtsp.client.MAX_WORK`), and after
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from recorderd.model.ports import Clock
 
 BUFFER_BYTES = 640 * 1024  # the longest unfinished message or frame, and room to read
+PERIOD_S = 0.05
 TICK_NS = 500_000_000
 SLICE_NS = 8_000_000
 
@@ -27,11 +29,17 @@ class Drained(Protocol):
 
 
 class Sweep:
-    """`period_s` may be changed while it runs. `longest_ns` is the longest pass so far, for `status`."""
+    """`period_s` is from start to start. `longest_ns` is the longest pass so far, for `status`.
 
-    def __init__(self, *, clock: Clock, period_s: float = 0.045) -> None:
+    `on_late(ns)` hears before every pass how late the loop ran this timer: whoever wants to know that needs no timer of his own.
+    """
+
+    def __init__(
+        self, *, clock: Clock, period_s: float = PERIOD_S, on_late: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._clock = clock
         self.period_s = period_s
+        self._on_late = on_late
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._sessions: list[Drained] = []
@@ -54,8 +62,12 @@ class Sweep:
 
     async def run(self) -> None:
         """Until cancelled."""
+        sleep_s = self.period_s
         while True:
-            await self._clock.sleep(self.period_s)
+            asleep_ns = self._clock.boottime_ns()
+            await self._clock.sleep(sleep_s)
+            began_ns = self._clock.boottime_ns()
+            self._on_late(max(0, began_ns - asleep_ns - round(sleep_s * 1e9)))
             began = slice_began = time.monotonic_ns()
             for session in tuple(self._sessions):
                 if id(session) not in self._ticked:
@@ -70,3 +82,7 @@ class Sweep:
                     slice_began = time.monotonic_ns()
             self.passes += 1
             self.longest_ns = max(self.longest_ns, time.monotonic_ns() - began)
+            worked_s = (self._clock.boottime_ns() - began_ns) / 1e9
+            sleep_s = max(
+                self.period_s - worked_s, self.period_s / 4
+            )  # others have their turn, however long a pass takes

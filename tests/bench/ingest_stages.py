@@ -58,17 +58,18 @@ class Stream:
 def stream(tracks: Sequence[ClipTrack], seconds: float) -> Stream:
     bursts = []
     for index, track in enumerate(tracks):
-        sequence, turn = 1000 * index, 0
+        sequence, turn, free_ns = 1000 * index, 0, 0
         while turn * track.loop_s < seconds:
             for unit in track.units:
                 ticks = unit.ticks + turn * track.loop_ticks
                 packets = bytes(stamp(unit, channel=2 * index, sequence=sequence, timestamp=ticks, ssrc=index + 1))
                 sequence += len(unit.starts)
-                at_ns = round((unit.due_s + turn * track.loop_s) * _NS)
+                at_ns = max(free_ns, round((unit.due_s + turn * track.loop_s) * _NS))
                 ends = [*unit.starts[PACKETS_PER_MS::PACKETS_PER_MS].tolist(), len(packets)]
                 bursts += [
                     (at_ns + n * 1_000_000, packets[begin:end]) for n, (begin, end) in enumerate(pairwise([0, *ends]))
                 ]
+                free_ns = at_ns + len(ends) * 1_000_000
             turn += 1
     bursts.sort(key=lambda burst: burst[0])
     return Stream(

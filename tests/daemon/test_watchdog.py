@@ -11,6 +11,7 @@ import pytest
 
 from recorderd.daemon.systemd import Notifier, passed_socket, watchdog_period_s
 from recorderd.daemon.watchdog import LoopProbe, feed
+from recorderd.ingest.sweep import Sweep
 from tests.simulated_time import FakeClock, run_simulated
 
 
@@ -51,9 +52,9 @@ def test_an_hour_with_nothing_to_do_is_healthy_and_a_stuck_part_is_not() -> None
 
 def test_the_probe_sees_a_loop_that_is_held_up() -> None:
     async def main(clock: FakeClock) -> None:
-        probe = LoopProbe(clock=clock)
+        probe = LoopProbe()
         async with asyncio.TaskGroup() as group:
-            probing = group.create_task(probe.run())
+            probing = group.create_task(Sweep(clock=clock, on_late=probe.note).run())
             await clock.sleep(30)
             assert probe.health().overruns == 0
             for _ in range(20):
