@@ -50,7 +50,7 @@ class WorkerProcess:
         try:
             ours.setblocking(False)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-s", "-m", f"recorderd.workers.{module}", str(os.getpid()), str(theirs.fileno()),
+                sys.executable, "-P", "-S", "-m", f"recorderd.workers.{module}", str(os.getpid()), str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), cwd="/", env=_environment(),
                 stdout=asyncio.subprocess.DEVNULL if write_end is None else write_end,
             )  # fmt: skip
@@ -167,11 +167,13 @@ def _open_pidfd(pid: int) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """All a worker gets: where our package is, and one thread per library."""
+    """All a worker gets: where packages are, as this process found them (so it need not look for itself: `-S`), and one thread per
+    library."""
+    places = [str(Path(recorderd.__file__).resolve().parent.parent), *filter(os.path.isabs, sys.path)]
     return {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(Path(recorderd.__file__).resolve().parent.parent),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(places)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }

@@ -34,6 +34,7 @@ from recorderd.ring.layout import FragmentRecord, TrackPart
 from recorderd.workers.channel import Channel, NoWork
 from recorderd.workers.confinement import confine
 from recorderd.workers.output import OUTPUT_FD, CannotWrite, Output, handed_over
+from recorderd.workers.sandbox import MEDIA
 from recorderd.workers.stored_fragment import Found, Life, ReadAhead
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def run(channel: Channel, reader: ReadAhead[_Order]) -> WorkDone:
     """Raises NoWork, MediaError, CannotWrite, OSError."""
     work, fds = channel.receive(ExportWork)
     export, intake, output = Export(work), _Intake(channel, work), Output(_output_fd(work.into, fds))
+    MEDIA.close()  # what is to be loaded is loaded; what comes now is from cameras and disks
     told = 0
     for order, found in reader.read(intake.jobs()):
         pieces = [piece for one in found for piece in export.add(order.work, one)]
@@ -263,7 +265,7 @@ def main() -> int:
     confine(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, parent=int(sys.argv[1]))
     channel = Channel(int(sys.argv[2]))
     try:
-        done = run(channel, ReadAhead())
+        done = run(channel, ReadAhead(MEDIA.close))
     except NoWork:
         return 1
     except (MediaError, CannotWrite) as error:

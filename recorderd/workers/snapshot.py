@@ -20,6 +20,7 @@ from recorderd.protocol.work import SnapshotWork, WorkDone
 from recorderd.workers.channel import Channel, NoWork
 from recorderd.workers.confinement import confine
 from recorderd.workers.output import CannotWrite, Output
+from recorderd.workers.sandbox import MEDIA
 from recorderd.workers.stored_fragment import Life, read_one
 
 _MEMORY_BYTES = 768 << 20
@@ -90,7 +91,9 @@ def main() -> int:
     channel = Channel(int(sys.argv[2]))
     try:
         work, fds = channel.receive(SnapshotWork)
-        Output().write([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
+        output = Output()
+        MEDIA.close()
+        output.write([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
         done = WorkDone(True)
     except NoWork:
         return 1

@@ -13,7 +13,7 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -123,9 +123,11 @@ class _Batch(Generic[T]):
 
 
 class ReadAhead(Generic[T]):
-    """Its threads run from the start, so that a cage which allows no new ones can be closed around them."""
+    """Its threads run from the start: in the cage of a worker there will be no new ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, cage: Callable[[], object] = lambda: None) -> None:
+        """`cage` is what each thread does first, because a filter of system calls holds for one thread."""
+        self._cage = cage
         self._todo: SimpleQueue[_Batch[T]] = SimpleQueue()
         self._spare = [mmap.mmap(-1, READ_BYTES) for _ in range(AHEAD)]
         self._unreadable = 0
@@ -173,6 +175,7 @@ class ReadAhead(Generic[T]):
                 raise found.error
 
     def _run(self) -> None:
+        self._cage()
         while True:
             batch = self._todo.get()
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -81,10 +82,22 @@ def run(stage: Path, job: str, files: dict[str, str] | None = None, timeout_s: f
         f"{source} /opt/recorderd/src\n{sysconfig.get_path('purelib')} /opt/recorderd/site\n{sys.base_prefix} /opt/recorderd/python\n"
     )
     (shared / "script").write_text(job)
-    done = subprocess.run([str(SCRIPT), str(stage)], capture_output=True, text=True, timeout=timeout_s, check=False)
+    said = _to_the_end([str(SCRIPT), str(stage)], timeout_s)
 
     def read(name: str) -> str:
         path = shared / name
         return path.read_text(errors="replace") if path.exists() else ""
 
-    return Outcome(read("out"), read("err"), f"{done.stdout}{done.stderr}{read('console')}")
+    return Outcome(read("out"), read("err"), f"{said}{read('console')}")
+
+
+def _to_the_end(command: list[str], timeout_s: float) -> str:
+    """What it says. When it takes too long the whole of it is ended: `unshare` ends its child with itself."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            return process.communicate(timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"{process.communicate()[0]}\nended after {timeout_s:.0f} s\n"
