@@ -135,7 +135,7 @@ class RecordingsFace:
             raise ConfirmationNeeded(
                 f"This deletes the data of {what}{call.recording} from {call.start or 'its beginning'} to {call.stop or 'now'}."
             )
-        done = await self._service.media.delete_range(call.recording, call.track, start, stop, call.run)
+        done = await self._service.delete_media(call.recording, call.track, start, stop, call.run)
         return protocol.DeleteMediaReply(
             tracks=done.tracks, freed_bytes=done.freed_bytes, partial_bytes=done.partial_bytes
         )

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from recorderd.model.deletion import PendingDeletion
 from recorderd.model.destination import Destination
 from recorderd.model.device import Device
 from recorderd.model.group import RecordingGroup
@@ -31,6 +32,7 @@ KINDS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "special_days": (SpecialDayGroup, "token"),
     "group": (RecordingGroup, "id"),
     "destination": (Destination, "token"),
+    "deletion": (PendingDeletion, "token"),
 }
 """Kind as it is stored -> struct, and the field that is its key."""
 
@@ -138,6 +140,7 @@ class Draft:
         self.special_days: Table[SpecialDayGroup] = Table(self, "special_days")
         self.groups: Table[RecordingGroup] = Table(self, "group")
         self.destinations: Table[Destination] = Table(self, "destination")
+        self.deletions: Table[PendingDeletion] = Table(self, "deletion")
 
     def number(self, kind: str) -> int:
         """The next number of a sequence; stored with the change, so it is not given out twice."""

@@ -111,6 +111,10 @@ class Operations:
     def list(self) -> Sequence[Operation]:
         return list(self._held.values())
 
+    def reading(self, recording: uuid.UUID) -> Operation | None:
+        """The export that reads this recording now, if one does."""
+        return next((o for o in self._held.values() if not o.finished and recording in o.recordings), None)
+
     async def stop(self, token: str) -> Operation:
         """Ends it where it is; what its files hold is in the reply."""
         operation = self.get(token)

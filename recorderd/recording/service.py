@@ -16,7 +16,7 @@ from recorderd.events.broker import Broker
 from recorderd.model.calendar import ScheduleState
 from recorderd.model.destination import Destination
 from recorderd.model.device import Device, DeviceSettings, EventTransport
-from recorderd.model.faults import NoRecordingJob
+from recorderd.model.faults import CannotDelete, NoRecordingJob, StateUnavailable
 from recorderd.model.group import GroupSettings, RecordingGroup
 from recorderd.model.job import EventFilter, JobRequest, JobState, RecordingJob
 from recorderd.model.limits import Limits
@@ -24,6 +24,7 @@ from recorderd.model.objects import Change, Draft, Objects
 from recorderd.model.ports import (
     CameraEventSink,
     Clock,
+    DeletedMedia,
     EventStreams,
     MediaArchive,
     MediaStore,
@@ -34,6 +35,7 @@ from recorderd.model.receiver import Receiver, ReceiverConfiguration, ReceiverSt
 from recorderd.model.recording import Recording, RecordingConfiguration, Track, TrackConfiguration
 from recorderd.model.schedule import Schedule, SpecialDayGroup
 from recorderd.recording import announce, shortform
+from recorderd.recording.deletions import Deletions
 from recorderd.recording.engine import Engine
 from recorderd.recording.listening import Listening
 from recorderd.recording.media import StoredMedia
@@ -105,7 +107,15 @@ class RecordingService:
         self._overrides = Overrides(clock=clock)
         self.media = StoredMedia(archive=archive, broker=broker, objects=self.objects)
         self.operations = Operations(broker=broker, limits=self.limits)
+        self.deletions = Deletions(
+            objects=self.objects,
+            media=self.media,
+            operations=self.operations,
+            forget=self._forget_deletion,
+            clock=clock,
+        )
         self._encodings: dict[tuple[str, str], str] = {}
+        self._state_fails = False
         self._wake = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []  # called after every change of the configuration
         self._archive = archive
@@ -120,8 +130,9 @@ class RecordingService:
             self._set_retention(recording)
         self.engine.start()
         self._listening.update(d.id for d in self._read().devices)
+        deletions = asyncio.get_running_loop().create_task(self.deletions.run(), name="deletions")
         try:
-            while True:
+            while not deletions.done():
                 self._wake.clear()
                 await self._store_encodings()
                 self.engine.advance()
@@ -129,8 +140,11 @@ class RecordingService:
                 for event in self.timetable.changes():
                     self.broker.publish(event)
                 await self._sleep()
+            deletions.result()  # an exception, or it would not be done
         finally:
             self.engine.stop()
+            deletions.cancel()
+            await asyncio.wait([deletions])
             await self.operations.close()
 
     async def _sleep(self) -> None:
@@ -179,14 +193,22 @@ class RecordingService:
 
     async def _store_encodings(self) -> None:
         while self._encodings:
-            (recording, track), encoding = self._encodings.popitem()
+            (recording, track), encoding = next(iter(self._encodings.items()))
 
             def note(draft: Draft, recording: str = recording, track: str = track, encoding: str = encoding) -> None:
                 held = draft.recordings.get(recording)
                 if held is not None and (old := held.track(track)) is not None and not old.encoding:
                     recordings.note_encoding(draft, recording, track, encoding)
 
-            await self._transactions.run(note)
+            try:
+                await self._transactions.run(note)
+            except StateUnavailable as error:  # recording goes on; it is tried again with the next turn
+                if not self._state_fails:
+                    log.warning("the encoding of %s of %s is not stored: %s", track, recording, error)
+                self._state_fails = True
+                return
+            self._state_fails = False
+            del self._encodings[recording, track]
 
     def _take_metadata(self, receiver: uuid.UUID, document: bytes, arrival_ns: int) -> None:
         """A device that is heard by an event stream of its own is not heard twice."""
@@ -198,6 +220,9 @@ class RecordingService:
 
     def _read(self) -> Draft:
         return self._transactions.read()
+
+    async def _forget_deletion(self, token: str) -> None:
+        await self.change(lambda d: d.deletions.delete(token))
 
     async def change(self, rule: Rule[T]) -> T:
         """Several steps as one change: for short forms that create a device, a recording and a job at once."""
@@ -292,7 +317,17 @@ class RecordingService:
         recording = recordings.get(self._read(), token)
         self.media.refuse_locked(recording.id)
         await self.change(lambda d: recordings.delete(d, token))
-        await self.operations.when_free(recording.id, lambda: self.media.delete(recording.id))
+        await self.deletions.take_up()
+
+    async def delete_media(
+        self, recording: str, track: str | None, start_ns: int | None, stop_ns: int | None, run: int | None = None
+    ) -> DeletedMedia:
+        """Data of a recording, of one track or of one run, in a range of wall time. Refused while it is locked or an export reads it:
+        the reply says what was freed, so it cannot wait as the deletion of a recording does."""
+        export = self.operations.reading(recordings.get(self._read(), recording).id)
+        if export is not None:
+            raise CannotDelete(f"{export.token} reads it; wait for its end, or stop it", argument="recording")
+        return await self.media.delete_range(recording, track, start_ns, stop_ns, run)
 
     async def create_track(self, recording: str, configuration: TrackConfiguration) -> Track:
         return await self.change(lambda d: recordings.create_track(d, self.limits, recording, configuration))
@@ -308,7 +343,7 @@ class RecordingService:
         track = recordings.get_track(self._read(), recording, token)
         self.media.refuse_locked(held.id, track.id)
         await self.change(lambda d: recordings.delete_track(d, recording, token))
-        await self.operations.when_free(held.id, lambda: self.media.delete(held.id, track=track.id))
+        await self.deletions.take_up()
 
     def spare(self, recording: str) -> tuple[int, dict[str, int]]:
         """GetRecordingOptions: spare jobs, and spare tracks by type."""
@@ -442,7 +477,7 @@ class RecordingService:
         recording = recordings.get(self._read(), groups.get(self._read(), group).recording)
         self.media.refuse_locked(recording.id)
         await self.change(lambda d: groups.delete(d, group))
-        await self.operations.when_free(recording.id, lambda: self.media.delete(recording.id))
+        await self.deletions.take_up()
 
     def list_destinations(self) -> list[Destination]:
         return list(self._read().destinations)

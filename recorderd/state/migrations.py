@@ -26,7 +26,11 @@ def _v1_objects(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE number (kind TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_v1_objects,)
+def _v2_pending_deletions(_: sqlite3.Connection) -> None:
+    """Objects of kind `deletion` may be there, which the first release would not know: media of deleted recordings that has yet to go."""
+
+
+MIGRATIONS: tuple[Migration, ...] = (_v1_objects, _v2_pending_deletions)
 
 
 class TooNew(Exception):

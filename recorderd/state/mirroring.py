@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -112,22 +113,22 @@ def objects_of(held: mirror.Mirror) -> Objects:
     if not 1 <= held.version <= len(MIGRATIONS):
         raise StateError(f"the mirrored configuration has version {held.version}, this release knows {len(MIGRATIONS)}")
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    migrate(db, MIGRATIONS[: held.version])
-    place = 0
-    for kind, documents in held.tables.items():
-        for document in documents:
-            place += 1
-            try:
-                key = msgspec.json.decode(document, type=dict[str, object]).get(KINDS[kind][1])
-            except (KeyError, msgspec.DecodeError) as error:
-                raise StateError(f"the mirrored configuration has a {kind[:40]} that cannot be read") from error
-            db.execute(
-                "INSERT INTO object (kind, key, place, body) VALUES (?, ?, ?, ?)", (kind, key, place, bytes(document))
-            )
-    db.executemany("INSERT INTO number (kind, last) VALUES (?, ?)", held.numbers.items())
-    migrate(db)
-    with Store(db, Path("mirror")) as store:
-        return store.load()
+    with closing(db):
+        migrate(db, MIGRATIONS[: held.version])
+        place = 0
+        for kind, documents in held.tables.items():
+            for document in documents:
+                place += 1
+                try:
+                    key = msgspec.json.decode(document, type=dict[str, object]).get(KINDS[kind][1])
+                except (KeyError, msgspec.DecodeError) as error:
+                    raise StateError(f"the mirrored configuration has a {kind[:40]} that cannot be read") from error
+                row = (kind, key, place, bytes(document))
+                db.execute("INSERT INTO object (kind, key, place, body) VALUES (?, ?, ?, ?)", row)
+        db.executemany("INSERT INTO number (kind, last) VALUES (?, ?)", held.numbers.items())
+        migrate(db)
+        with Store(db, Path("mirror")) as store:
+            return store.load()
 
 
 def read_in_time(ring: Path) -> mirror.Mirror | None:

@@ -52,6 +52,7 @@ from recorderd.model.recording import (
     TrackType,
 )
 from recorderd.model.schedule import Schedule, SpecialDayGroup, SpecialDays
+from recorderd.model.timeline import Lock
 from recorderd.recording import topics
 from recorderd.recording.operations import FileProgress, Operation
 from recorderd.state.store import StateError
@@ -470,6 +471,64 @@ def test_export_operations(tmp_path: Path) -> None:
         broken = service.operations.start("ExportRecordedData", [], fails)
         await asyncio.sleep(1)
         assert service.operations.get(broken.token).error == "disk gone"
+
+    play(tmp_path, story)
+
+
+def test_a_crash_between_an_object_and_its_media_leaves_neither(tmp_path: Path) -> None:
+    """The deletion is written down with the change, and taken up at the next start."""
+
+    async def crash(house: ServiceHouse) -> None:
+        service = house.service
+        one = await service.create_recording(RecordingConfiguration())
+        two = await service.create_recording(RecordingConfiguration())
+
+        async def power_cut() -> None: ...
+
+        service.deletions.take_up = power_cut  # type: ignore[method-assign]
+        await service.delete_recording(one.token)
+        await service.delete_track(two.token, "AUDIO001")
+        assert house.archive.deleted == []
+
+    async def next_start(house: ServiceHouse) -> None:
+        await asyncio.sleep(1)
+        (two,) = house.service.list_recordings()
+        assert [t.token for t in two.tracks] == ["VIDEO001", "META001"]
+        assert [row[:2] for row in house.archive.deleted][1][0] == two.id
+        assert house.archive.deleted[1][1] is not None, "one track only"
+        assert house.service.objects.tables["deletion"] == {}
+
+    async def and_never_again(house: ServiceHouse) -> None:
+        await asyncio.sleep(100)
+        assert house.archive.deleted == []
+
+    for story in (crash, next_start, and_never_again):
+        play(tmp_path, story)
+
+
+def test_a_deletion_waits_for_what_hinders_it(tmp_path: Path) -> None:
+    async def story(house: ServiceHouse) -> None:
+        service = house.service
+        recording = await service.create_recording(RecordingConfiguration())
+
+        async def work(operation: Operation) -> None:
+            await asyncio.sleep(10)
+
+        service.operations.start("ExportRecordedData", [recording.id], work)
+        with pytest.raises(CannotDelete, match="reads it"):
+            await service.delete_media(recording.token, None, 0, 10**18)
+        await service.delete_recording(recording.token)
+        house.archive.held.append(Lock(1, recording.id, 0, 10**18, "uid 0", "evidence", ()))
+        await asyncio.sleep(20)
+        assert house.archive.deleted == [], "locked after the export began and before it ended: the lock wins"
+        house.archive.held.clear()
+        house.archive.missing = StoreUnavailable(GapCause.DISK_MISSING, "no disk")
+        await asyncio.sleep(60)
+        assert len(service.objects.tables["deletion"]) == 1
+        house.archive.missing = None
+        await asyncio.sleep(60)
+        assert [row[0] for row in house.archive.deleted] == [recording.id]
+        assert service.objects.tables["deletion"] == {}
 
     play(tmp_path, story)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -13,14 +12,17 @@ import subprocess
 import sys
 import textwrap
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from recorderd.model.device import Device
+from recorderd.model.job import RecordingJob
 from recorderd.model.objects import Draft, Objects, apply
 from recorderd.model.receiver import Receiver
-from recorderd.state.migrations import MIGRATIONS, migrate
+from recorderd.model.recording import Recording
+from recorderd.state.migrations import MIGRATIONS
 from recorderd.state.store import CHECKPOINT_BYTES, StateError, Store
 
 
@@ -282,26 +284,102 @@ def test_migrations_run_once_in_order_and_as_a_whole(tmp_path: Path) -> None:
         Store.open(path, (*MIGRATIONS, rename, fail))
     with Store.open(path, (*MIGRATIONS, rename)) as store:
         assert store.load().tables["device"]["cam1"].description == "migrated"  # type: ignore[attr-defined]
-    with pytest.raises(StateError, match="version 2, this release knows 1"):
+    newest = len(MIGRATIONS)
+    with pytest.raises(StateError, match=f"version {newest + 1}, this release knows {newest}"):
         Store.open(path)
 
 
-def test_the_first_version_is_still_readable() -> None:
-    """A file as the first release made it: the schema that later migrations start from."""
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        db.executescript(
-            """
-            CREATE TABLE object (kind TEXT NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL,
-                PRIMARY KEY (kind, key)) WITHOUT ROWID;
-            CREATE TABLE secret (kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
-                PRIMARY KEY (kind, key, name),
-                FOREIGN KEY (kind, key) REFERENCES object (kind, key) ON DELETE CASCADE) WITHOUT ROWID;
-            CREATE TABLE number (kind TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
-            INSERT INTO object VALUES ('device', 'cam1', 1,
-                '{"id":"cam1","uid":"00000000-0000-0000-0000-000000000001","address":"192.0.2.7"}');
-            PRAGMA user_version = 1;
-            """
-        )
-        assert migrate(db) == 1
-        found = Store(db, Path("memory")).load().tables["device"]["cam1"]
-        assert found == Device(id="cam1", uid=uuid.UUID(int=1), address="192.0.2.7")
+def test_the_first_release_s_file_is_migrated(tmp_path: Path) -> None:
+    """`version-1.sqlite` was written by the first release, with an object of every kind it had and a secret of every kind."""
+    path = tmp_path / "s"
+    shutil.copyfile(Path(__file__).parent / "version-1.sqlite", path)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    for _ in range(2):
+        with Store.open(path) as store:
+            tables = store.load().tables
+            assert {kind: list(table) for kind, table in tables.items()} == {
+                "device": ["door"], "receiver": ["receiver-1"], "recording": ["recording-1", "recording-2"], "job": ["job-1"],
+                "schedule": ["office"], "special_days": ["holidays"], "group": ["front"], "destination": ["storage-1"],
+                "deletion": [],
+            }  # fmt: skip
+            assert tables["device"]["door"] == Device(
+                id="door", uid=tables["device"]["door"].uid, description="front door", address="192.0.2.7",  # type: ignore[attr-defined]
+                username="viewer", poe_port="3",
+            )  # fmt: skip
+            recording = tables["recording"]["recording-1"]
+            assert isinstance(recording, Recording)
+            assert (recording.configuration.source.name, recording.configuration.maximum_retention_ms) == (
+                "Tür",
+                86_400_000,
+            )
+            assert recording.configuration.target is not None
+            assert recording.configuration.target.encryption[0].kid == "00112233445566778899aabbccddeeff"
+            assert [t.token for t in recording.tracks] == ["VIDEO001", "AUDIO001", "META001"]
+            job = tables["job"]["job-1"]
+            assert isinstance(job, RecordingJob)
+            assert (job.configuration.priority, job.configuration.schedule) == (3, "office")
+            assert job.configuration.event_filter is not None
+            assert job.configuration.event_filter.before_ms == 5000
+            assert store.load().numbers["recording"] == 3, "numbers go on where they were"
+            assert store.secret("device", "door", "password") == "secret of a camera"
+            assert store.secret("destination", "storage-1", "password") == "secret of a storage"
+            assert store.secret("recording", "recording-1", "key 00112233445566778899aabbccddeeff") is not None
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_a_power_cut_in_a_migration_leaves_one_version_or_the_next(tmp_path: Path) -> None:
+    """The older file with each prefix of what its migration writes."""
+    source = Path(__file__).parent / "version-1.sqlite"
+    live = tmp_path / "live"
+    live.mkdir()
+    shutil.copyfile(source, live / "s")
+
+    def rename(db: sqlite3.Connection) -> None:
+        db.execute("UPDATE object SET body = json_set(body, '$.description', 'migrated') WHERE kind = 'device'")
+
+    with Store.open(live / "s", (*MIGRATIONS, rename)):
+        log = (live / "s-wal").read_bytes()
+    seen = set()
+    for number, length in enumerate([*range(0, len(log), 1021), len(log)]):
+        folder = tmp_path / f"cut{number}"
+        folder.mkdir()
+        shutil.copyfile(source, folder / "s")
+        (folder / "s-wal").write_bytes(log[:length])
+        with closing(sqlite3.connect(folder / "s")) as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            description = db.execute(
+                "SELECT json_extract(body, '$.description') FROM object WHERE kind = 'device'"
+            ).fetchone()[0]
+        assert (description == "migrated") == (version == len(MIGRATIONS) + 1)
+        seen.add(version)
+        with Store.open(folder / "s", (*MIGRATIONS, rename)) as store:
+            assert store.load().tables["device"]["door"].description == "migrated"  # type: ignore[attr-defined]
+    assert {1, len(MIGRATIONS) + 1} <= seen <= set(range(1, len(MIGRATIONS) + 2))
+
+
+def test_any_sector_of_the_newest_change_may_be_missing(tmp_path: Path) -> None:
+    """A disk writes the sectors of one transaction in any order: with one missing, the change is absent as a whole."""
+    path = tmp_path / "live" / "s"
+    with Store.open(path) as store:
+        objects = store.load()
+        log = path.with_name("s-wal")
+        before = put(objects, device(1, "before"), device(2, "before")).change
+        store.commit_now(before)
+        apply(objects, before)
+        old = log.read_bytes()
+        store.commit_now(put(objects, device(1, "after"), device(2, "after"), device(3, "x" * 5000)).change)
+        new = log.read_bytes()
+        base = path.read_bytes()
+    for number, at in enumerate(range(len(old) // 512 * 512, len(new), 512)):
+        sector = slice(max(at, len(old)), min(at + 512, len(new)))
+        torn = tmp_path / f"torn{number}"
+        torn.mkdir()
+        (torn / "s").write_bytes(base)
+        (torn / "s-wal").write_bytes(new[: sector.start] + bytes(sector.stop - sector.start) + new[sector.stop :])
+        found = [d.description for d in reopened(torn / "s").tables["device"].values()]  # type: ignore[attr-defined]
+        if any(new[sector]):
+            assert found == ["before", "before"]
+        else:
+            assert found in (["before", "before"], ["after", "after", "x" * 5000]), "the sector was all zeros"

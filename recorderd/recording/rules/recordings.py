@@ -7,6 +7,7 @@ import uuid
 
 import msgspec
 
+from recorderd.model.deletion import PendingDeletion
 from recorderd.model.faults import BadConfiguration, MaxRecordings, MaxTracks, NoRecording, NoTrack
 from recorderd.model.limits import Limits
 from recorderd.model.objects import Draft
@@ -133,6 +134,7 @@ def delete(draft: Draft, token: str) -> Recording:
         if job.configuration.recording == token:
             jobs.delete(draft, job.token)
     draft.recordings.delete(token)
+    _delete_media(draft, recording)
     return recording
 
 
@@ -199,4 +201,10 @@ def delete_track(draft: Draft, recording_token: str, token: str) -> Track:
     draft.recordings.put(
         msgspec.structs.replace(recording, tracks=tuple(t for t in recording.tracks if t.token != token))
     )
+    _delete_media(draft, recording, token)
     return track
+
+
+def _delete_media(draft: Draft, recording: Recording, track: str = "") -> None:
+    """Written down with the change; `recording.deletions` does it."""
+    draft.deletions.put(PendingDeletion(token=f"deletion-{draft.number('deletion')}", recording=recording, track=track))
