@@ -79,19 +79,18 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
     if store.snapshot is not None and store.journal.used() > store.journal.blocks * 2 // 3:
         await _checkpoint(store)
     tick = _Tick(flush_asked=store.flush_asked)
-    closing = _due_to_close(store)
+    batches = _place(store, writers, _due_to_close(store))
+    beside = [_write_side_blocks(store, tick), _scrub(store, tick, 1 if batches else _SCRUBS_PER_TICK)]
     for _ in range(_MAX_ROUNDS):
-        batches = _place(store, writers, closing)
-        closing = []
-        if not batches:
-            break
         tick.batches += batches
         tick.virgin |= any(batch.slot.virgin for batch in batches)
-        await asyncio.gather(*(_write(store, batch) for batch in batches))
+        await asyncio.gather(*(_write(store, batch) for batch in batches), *beside)
+        beside = []
         if not await _put_back_failed(store, tick, batches):
             break
-    await _write_side_blocks(store, tick)
-    await _scrub(store, tick, _SCRUBS_PER_TICK if not tick.batches else 1)
+        batches = _place(store, writers, [])
+        if not batches:
+            break
     items = _build(store, tick)
     if items or tick.wrote_outside or tick.flush_asked > store.flushed_for:
         await _make_durable(store, tick, items)
@@ -194,26 +193,35 @@ def _put_back(placed: Sequence[Placed]) -> None:
 
 
 async def _write_side_blocks(store: Store, tick: _Tick) -> None:
-    io = store.io
     for ref in store.ledger.take_stale_side_blocks():
         if not store.table.is_current(ref) or store.table.state(ref.slot) not in (SlotState.OPEN, SlotState.CLOSED):
             continue
         payload = store.ledger.side_block(ref)
         try:
-            handle = await io.calls.run(
-                io.device.open, slot_path(ref.slot), writable=True, size=store.identity.slot_bytes
-            )
-            try:
-                which, sequence = await newest_side_block(store, handle, ref)
-                block = SideBlock(store.disk_id, ref, sequence + 1, payload).pack()
-                await write_bytes(io.device, io.calls, io.buffers, handle, SIDES[1 - which], block)
-            finally:
-                await io.calls.run(io.device.close, handle)
+            await _write_side_block(store, ref, payload)
         except OSError:
             store.statistics.write_errors += 1  # a mirror: the journal has the lock itself
             continue
         tick.wrote_outside = True
         tick.virgin |= RowFlag.VIRGIN in store.table.flags(ref.slot)
+
+
+async def _write_side_block(store: Store, ref: SlotRef, payload: bytes) -> None:
+    io = store.io
+    live = store.live.get(ref)
+    if live is not None and live.handle >= 0 and live.head_written:
+        sequence = live.side_sequence + 1
+        block = SideBlock(store.disk_id, ref, sequence, payload).pack()
+        await write_bytes(io.device, io.calls, io.buffers, live.handle, SIDES[sequence % 2], block)
+        live.side_sequence = sequence
+        return
+    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=True, size=store.identity.slot_bytes)
+    try:
+        which, sequence = await newest_side_block(store, handle, ref)
+        block = SideBlock(store.disk_id, ref, sequence + 1, payload).pack()
+        await write_bytes(io.device, io.calls, io.buffers, handle, SIDES[1 - which], block)
+    finally:
+        await io.calls.run(io.device.close, handle)
 
 
 async def newest_side_block(store: Store, handle: int, ref: SlotRef) -> tuple[int, int]:

@@ -109,6 +109,7 @@ class OpenSlot:
     last_append_ns: int = 0
     handle: int = -1
     head_written: bool = False
+    side_sequence: int = 1  # of the newest side block; the head is written with 0 and 1
     identity: SlotIdentity | None = None
     previous: SlotRef = NO_SLOT
     _bases: dict[int, tuple[int, int]] = field(default_factory=dict)  # track -> session, base

@@ -112,7 +112,10 @@ def _pieces(batch: Batch, *, wall_ns: int, epoch: int, mask: bool) -> list[_Piec
 
 
 async def _write_pieces(io: Io, batch: Batch, pieces: Sequence[_Piece]) -> None:
-    """All of them at once, as far as there are buffers. What counts is what was written without a hole before it."""
+    """All of them at once, as far as there are buffers. What counts is what was written without a hole before it.
+
+    Returns when all are over, for the file may be closed then.
+    """
     handle = batch.slot.handle
     results = await asyncio.gather(*(_write_piece(io, handle, piece) for piece in pieces), return_exceptions=True)
     for piece, result in zip(pieces, results, strict=True):
@@ -170,8 +173,11 @@ async def write_end(io: Io, handle: int, tail: bytes, end: int, slot_bytes: int,
             await write_bytes(io.device, io.calls, io.buffers, handle, end, mask_block(slot_bytes - end))
         return 0, False
     gap = start - end
+    writes = [write_bytes(io.device, io.calls, io.buffers, handle, start, tail)]
     if gap:
         mask = free_box(gap).ljust(gap if gap <= fill else BLOCK, b"\0")
-        await write_bytes(io.device, io.calls, io.buffers, handle, end, mask)
-    await write_bytes(io.device, io.calls, io.buffers, handle, start, tail)
+        writes.append(write_bytes(io.device, io.calls, io.buffers, handle, end, mask))
+    for error in await asyncio.gather(*writes, return_exceptions=True):  # all are over before the file may be closed
+        if error is not None:
+            raise error
     return len(tail), gap <= max(fill, BLOCK)

@@ -12,7 +12,7 @@ import pytest
 from recorderd.ring import slot_writing
 from recorderd.ring.buffers import BufferPool, BytesInFlight
 from recorderd.ring.files import slot_path
-from recorderd.ring.layout import RowFlag, SlotState, crc32
+from recorderd.ring.layout import BLOCK, SIDE_OFFSETS, RowFlag, SideBlock, SlotState, crc32
 from tests.ring.fakes import ListLedger, contents, feed, formatted, ring_on
 from tests.ring.sim_disk import SimDisk
 from tests.simulated_time import FakeClock, run_simulated
@@ -75,6 +75,42 @@ def test_a_full_slot_is_no_longer_virgin_however_much_the_next_fragment_left_fre
         for slot in store.table.in_state(SlotState.CLOSED):
             assert RowFlag.VIRGIN not in store.table.flags(slot)
             assert disk.files[slot_path(slot)].touched == set(range((4 << 20) // 4096))
+
+    run_simulated(main)
+
+
+def test_side_blocks_of_an_open_slot_alternate_through_its_own_file() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, ledger = SimDisk(), ListLedger()
+        await formatted(disk)
+        ring = ring_on(disk, clock, ledger)
+        assert await ring.mount()
+        store = ring.store
+        assert store is not None
+        one = feed(ring, clock)
+        one.append(0, 5_000)
+        await ring.tick()
+        (ref,) = store.live
+        opened: list[str] = []
+        disk.fault = lambda kind, path, offset, size: opened.append(path) if kind == "open" else None
+
+        async def mirror(text: bytes) -> list[tuple[int, bytes]]:
+            ledger.sides[ref] = text
+            ledger.stale = {ref}
+            one.append(1, 500)
+            await ring.tick()
+            data = bytes(disk.files[slot_path(ref.slot)].data)
+            blocks = [SideBlock.unpack(data[at : at + BLOCK]) for at in SIDE_OFFSETS]
+            assert {block.ref for block in blocks} == {ref}
+            return [(block.sequence, block.payload) for block in blocks]
+
+        assert await mirror(b"first") == [(2, b"first"), (1, b"")]
+        assert await mirror(b"second") == [(2, b"first"), (3, b"second")]
+        assert opened == []
+        store.to_close.update(store.open)
+        one.append(2, 500)
+        await ring.tick()
+        assert await mirror(b"closed") == [(4, b"closed"), (3, b"second")]
 
     run_simulated(main)
 
