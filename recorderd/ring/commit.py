@@ -418,7 +418,7 @@ async def _settle(store: Store, tick: _Tick, began_ns: int) -> None:
             statistics.written_bytes += one.record.fragment_bytes + BLOCK
             statistics.worst_delay_ns = max(statistics.worst_delay_ns, now_ns - one.record.from_ns)
             statistics.fragments += 1
-            store.consumption.note(slot.key, one.record.fragment_bytes, now_ns)
+            store.consumption.note(slot.key, one.record.fragment_bytes, now_ns, slot.media_ns(one.record))
         statistics.slots_closed += batch.closing or batch.error is not None
         if batch.full:
             store.consumption.slot_was_full(slot.key, slot.end - slot.data_offset)

@@ -203,6 +203,10 @@ class OpenSlot:
             previous=self.previous,
         )
 
+    def media_ns(self, record: FragmentRecord) -> int:
+        """How long the fragment's longest track lasts."""
+        return max((part.end_pts - part.first_pts) * 1_000_000_000 // self._rate(part.track) for part in record.parts)
+
     def _rate(self, track: int) -> int:
         return self.spec.tracks[track].format.clock_rate
 

@@ -1,8 +1,10 @@
 """How fast writers fill slots, and how far back the ring will therefore reach.
 
-Each writer has an exponentially forgetting average of its byte rate. A slot lasts until it is full or its own reach passes an eighth of the
-forecast (or of the recording's retention), so forecast and slot duration depend on each other and are found by iteration. Where there are
-fewer than 16 slots per writer the share is larger: closing slots early must not use up the ring.
+Each writer has an exponentially forgetting average of its byte rate: bytes per second that passed or, where media arrived faster than it
+was filmed (a pre-buffer, a backlog), per second of media. Else one burst would shrink the forecast for days, and slots would close all but
+empty. A slot lasts until it is full or its own reach passes an eighth of the forecast (or of the recording's retention), so forecast and
+slot duration depend on each other and are found by iteration. Where there are fewer than 16 slots per writer the share is larger: closing
+slots early must not use up the ring.
 """
 
 from __future__ import annotations
@@ -26,15 +28,21 @@ class _Rate:
     first_ns: int
     seen_ns: int
     weighted_bytes: float = 0.0
-    weighted_s: float = 0.0
+    weighted_s: float = 0.0  # that passed
+    weighted_media_s: float = 0.0
     fill: float = 0.0  # mean bytes of fragments in a full slot; 0 until one was full
 
     def advance(self, now_ns: int) -> None:
         passed = max(0.0, (now_ns - self.seen_ns) / 1e9)
         fade = math.exp(-passed / _MEMORY_S)
         self.weighted_bytes *= fade
+        self.weighted_media_s *= fade
         self.weighted_s = self.weighted_s * fade + _MEMORY_S * (1 - fade)
         self.seen_ns = now_ns
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.weighted_bytes / max(self.weighted_s, self.weighted_media_s, 1.0)
 
 
 class Consumption:
@@ -42,13 +50,14 @@ class Consumption:
         self._rates: dict[Hashable, _Rate] = {}
         self._began_ns: int | None = None
 
-    def note(self, key: Hashable, size: int, now_ns: int) -> None:
-        """`size` bytes of a slot were used for this writer."""
+    def note(self, key: Hashable, size: int, now_ns: int, media_ns: int) -> None:
+        """`size` bytes of a slot were used for `media_ns` of this writer's media."""
         rate = self._rates.get(key)
         if rate is None:
-            rate = self._rates[key] = _Rate(now_ns, now_ns, weighted_s=1.0)
+            rate = self._rates[key] = _Rate(now_ns, now_ns)
         rate.advance(now_ns)
         rate.weighted_bytes += size
+        rate.weighted_media_s += media_ns / 1e9
 
     def slot_was_full(self, key: Hashable, used: int) -> None:
         """A slot of this writer closed because the next fragment did not fit, with `used` bytes of fragments in it."""
@@ -61,7 +70,7 @@ class Consumption:
         out = {}
         for key, rate in list(self._rates.items()):
             rate.advance(now_ns)
-            value = rate.weighted_bytes / rate.weighted_s
+            value = rate.bytes_per_s
             if value < _FORGOTTEN:
                 del self._rates[key]
             else:

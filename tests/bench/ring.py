@@ -1,13 +1,11 @@
-"""The disk ring alone, fed with made-up streams: bytes, flushes, throughput and commit latency on the loop device's own counters."""
+"""The disk ring alone, fed with made-up streams: bytes, flushes and commit latency on the loop device's own counters."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import statistics
-import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -90,8 +88,11 @@ class Stream:
         samples = [Sample(self._frame, pts + n * step, pts + n * step, step, n % FPS == 0) for n in range(count)]
         body = Fragment([TrackSamples(0, MediaKind.VIDEO, CLOCK, samples, pts + count * step)])
         now = self.clock.boottime_ns()
-        self._writer.append(body, self._run, [Anchor(0, pts, now, 1)], now - self.every_s * 10**9, now)
+        self.append(body, Anchor(0, pts, now, 1), now - self.every_s * 10**9)
         self.media_bytes += count * len(self._frame)
+
+    def append(self, body: Fragment, anchor: Anchor, from_ns: int) -> None:
+        self._writer.append(body, self._run, [anchor], from_ns, self.clock.boottime_ns())
 
 
 @contextlib.asynccontextmanager
@@ -212,28 +213,6 @@ async def in_real_time(place: Place) -> list[Row]:
     ]
 
 
-def fio(folder: Path, mib: int) -> float:
-    """MB/s of a sequential direct overwrite, one MiB at a time, eight in flight."""
-    command = ["fio", "--name=peer", f"--filename={folder / 'fio.dat'}", f"--size={mib}m", "--rw=write", "--bs=1m"]
-    command += ["--direct=1", "--ioengine=libaio", "--iodepth=8", "--end_fsync=1", "--output-format=json"]
-    subprocess.run([*command, "--overwrite=1"], check=True, capture_output=True)  # lays the file out and writes it
-    done = subprocess.run([*command, "--overwrite=1"], check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout)["jobs"][0]["write"]["bw_bytes"]) / 1e6
-
-
-async def bulk(place: Place, slots: int) -> float:
-    """MB/s of media appended, with a flush every 8 MB, on slots written before."""
-    clock = FakeClock()
-    clock.advance(60)
-    with place.empty("ring") as folder:
-        async with ring_in(folder, clock, slots=slots, slot_bytes=8 << 20) as ring:
-            streams = [Stream(ring, n, 500_000, clock) for n in range(STREAMS)]
-            second = await fill(ring, streams, clock, slots)
-            media, began = sum(s.media_bytes for s in streams), time.monotonic()
-            await fill(ring, streams, clock, slots, first_second=second)
-            return (sum(s.media_bytes for s in streams) - media) / (time.monotonic() - began) / 1e6
-
-
 def rows(place: Place) -> Iterator[Row]:
     if place.disk is None:
         yield Row("ring", "", note="needs root: a loop device counts bytes and flushes")
@@ -244,17 +223,3 @@ def rows(place: Place) -> Iterator[Row]:
         note = f"{mib} MiB of media in 16 streams, slots of {slot_bytes >> 20} MiB"
         yield Row(f"ring: device bytes / media bytes, {name}", f"{ratio:.4f}", "", ratio, target, note=note)
     yield from asyncio.run(in_real_time(place))
-    slots = 80 if place.quick else 160
-    ours = asyncio.run(bulk(place, slots))
-    with place.empty("fio") as folder:
-        theirs = fio(folder, slots * 8)
-    yield Row(
-        "ring: bulk append, CRC and a flush every 8 MB included, against fio",
-        f"{ours:.0f} MB/s",
-        f"{theirs:.0f} MB/s",
-        ours / theirs,
-        0.8,
-        0.95,
-        higher=True,
-        note="fio: sequential direct overwrite, 1 MiB, 8 in flight",
-    )

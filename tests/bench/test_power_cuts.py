@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from tests.bench.power_cuts import FPS, STREAMS, Logged, lost_s
-from tests.ring.write_log_server import FLUSH, LOG_ENTRY, WRITE
+from tests.peers.write_log_server import FLUSH, LOG_ENTRY, WRITE
 
 
 def disk_with(folder: Path, entries: list[tuple[int, bytes]]) -> Logged:

@@ -1,19 +1,15 @@
-"""Power cuts below real ext4 and xfs: a loop device on a file system that logs every write and flush.
+"""Power cuts below real ext4 and xfs (`tests/peers/logged_disk.py`).
 
-An image holds everything before the last flush that had completed, and a random half of what came after, a quarter of that torn at 512-byte
-boundaries. Each image is mounted (the file system replays its log), the ring recovers, and the oracle of the simulated cut judges.
+Each image is mounted (the file system replays its log), the ring recovers, and the oracle of the simulated cut judges.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,76 +22,14 @@ from recorderd.ring.formatting import format_ring
 from recorderd.ring.reading import Rotten
 from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
-from tests.peers.disk_image import OPTIONS, needs_loop_devices
+from tests.peers.logged_disk import cut_image, entry_positions, logged_disk, missing, mounted
 from tests.ring.fakes import BOOT, feed, head
 from tests.ring.oracle import Mark, Oracle, append, check_ring, oldest
-from tests.ring.write_log_server import FLUSH, LOG_ENTRY
 from tests.simulated_time import FakeClock
 
-SERVER = Path(__file__).with_name("write_log_server.py")
-MKFS = {
-    "ext4": ["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
-    "xfs": ["mkfs.xfs", "-q", "-f", "-K"],
-}
-SIZE_MIB = {"ext4": 64, "xfs": 300}
 SLOTS, SLOT_BYTES = 20, 1 << 20
 
-pytestmark = [
-    pytest.mark.root,
-    needs_loop_devices,
-    pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs FUSE"),
-]
-
-
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout.strip()
-
-
-def undo(command: str, at: Path) -> None:
-    """Unmounts, if need be what is still in use: a mount left behind would be in everybody's way."""
-    if subprocess.run([command, str(at)], check=False, capture_output=True).returncode:
-        subprocess.run([command, "--lazy", str(at)], check=False, capture_output=True)
-
-
-@contextlib.contextmanager
-def mounted(file: Path, kind: str, at: Path) -> Iterator[Path]:
-    """The file system in an image file, mounted below `at` through a loop device of its own."""
-    at.mkdir(exist_ok=True)
-    device = run("losetup", "--find", "--show", file)
-    try:
-        run("mount", "-t", kind, "-o", OPTIONS[kind] + (",nouuid" if kind == "xfs" else ""), device, at)
-        try:
-            yield at
-        finally:
-            undo("umount", at)
-    finally:
-        run("losetup", "--detach", device)
-
-
-@contextlib.contextmanager
-def logged_disk(folder: Path, kind: str) -> Iterator[tuple[Path, Path, Path]]:
-    """Mount point of a fresh file system, its log, and the image as it is now."""
-    below, image, log = folder / "below", folder / "now.img", folder / "writes.log"
-    below.mkdir()
-    command = [sys.executable, str(SERVER), str(below), str(SIZE_MIB[kind] << 20), str(image), str(log)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
-        run(*MKFS[kind], below / "disk.img")
-        with mounted(below / "disk.img", kind, folder / "disk") as mount_point:
-            yield mount_point, log, image
-    finally:
-        undo("umount", below)
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
-        assert server.stdout is not None
-        server.stdout.close()
+pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 
 
 @dataclass
@@ -187,46 +121,9 @@ async def record(folder: Path, log: Path, image: Path, base: Path, *, ticks: int
     return Run(base, start, log, marks, list(oracle.vanished), set(range(serial)))
 
 
-def cut_image(done: Run, cut: int, target: Path, rng: random.Random) -> None:
-    """The disk after a power cut at log position `cut`."""
-    shutil.copyfile(done.base, target)
-    since: list[tuple[int, bytes]] = []
-    with done.log.open("rb") as log, target.open("r+b") as disk:
-        log.seek(done.start)
-        while log.tell() < cut:
-            kind, offset, length = LOG_ENTRY.unpack(log.read(LOG_ENTRY.size))
-            data = log.read(length)
-            if kind == FLUSH:
-                for at, written in since:
-                    disk.seek(at)
-                    disk.write(written)
-                since = []
-            else:
-                since.append((offset, data))
-        for at, written in since:
-            fate = rng.random()
-            if fate < 0.5:
-                continue
-            torn = fate > 0.875
-            for sector in range(0, len(written), 512):
-                if not torn or rng.random() < 0.5:
-                    disk.seek(at + sector)
-                    disk.write(written[sector : sector + 512])
-
-
-def entry_positions(done: Run) -> list[int]:
-    positions = []
-    with done.log.open("rb") as log:
-        log.seek(done.start)
-        while raw := log.read(LOG_ENTRY.size):
-            log.seek(LOG_ENTRY.unpack(raw)[2], os.SEEK_CUR)
-            positions.append(log.tell())
-    return positions
-
-
 async def check_cut(done: Run, cut: int, kind: str, folder: Path, rng: random.Random) -> None:
     image = folder / "cut.img"
-    cut_image(done, cut, image, rng)
+    cut_image(done.base, done.start, done.log, cut, image, rng)
     with mounted(image, kind, folder / "cut") as mount_point:
         clock = FakeClock()
         ring = ring_at(mount_point, clock)
@@ -244,7 +141,7 @@ def whole_test(folder: Path, kind: str, *, cuts: int, ticks: int, written_slots:
         done = asyncio.run(
             record(mount_point, log, image, folder / "base.img", ticks=ticks, written_slots=written_slots)
         )
-    positions = entry_positions(done)
+    positions = entry_positions(done.start, done.log)
     last = done.marks[-1][0]
     rng = random.Random(8)
     candidates = [position for position in positions if position <= last]
@@ -283,5 +180,5 @@ def test_without_the_right_flush_the_test_fails(
             done = asyncio.run(record(mount_point, log, image, tmp_path / "base.img", ticks=40, written_slots=False))
     rng = random.Random(8)
     with pytest.raises((AssertionError, Rotten)):
-        for cut in sorted(rng.sample([p for p in entry_positions(done) if p <= done.marks[-1][0]], 6)):
+        for cut in sorted(rng.sample([p for p in entry_positions(done.start, done.log) if p <= done.marks[-1][0]], 6)):
             asyncio.run(check_cut(done, cut, "ext4", tmp_path, rng))

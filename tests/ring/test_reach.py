@@ -121,3 +121,41 @@ def test_reach_is_what_status_said(events: int, slots: int, variation: float, to
             assert abs(true - said) < (tolerance + 1 / 8) * true
 
     run_simulated(main)
+
+
+def test_a_burst_does_not_make_slots_close_all_but_empty() -> None:
+    """Media that arrives faster than it was filmed says nothing about how long the ring will last."""
+
+    async def main(clock: FakeClock) -> None:
+        disk = ForgetfulDisk()
+        await formatted(disk, slots=44, slot_bytes=1 << 20, journal_blocks=1024)
+        ledger = Watcher()
+        ring = ring_on(disk, clock, ledger)
+        assert await ring.mount()
+        assert ring.store is not None
+        feeds = [feed(ring, clock, n) for n in (1, 2, 3)]
+
+        async def a_second_of_media(takes_s: float) -> None:
+            for f in feeds:
+                f.append(0, 125_000)
+                f.serials.clear()
+            await ring.tick()
+            if ring.store is not None and ring.store.snapshot is not None:
+                await ring.store.write_checkpoint()
+            clock.advance(takes_s)
+
+        while ring.status().statistics.slots_closed < 60:
+            await a_second_of_media(0.01)
+        began_ns, closed = clock.boottime_ns(), ring.status().statistics.slots_closed
+        for _ in range(80):
+            await a_second_of_media(1)
+        forecast_s = ring.status().reach_forecast_s
+        assert forecast_s is not None
+        assert 80 < forecast_s < 105
+        full = 80 * 3 / 8  # a slot holds eight of these fragments
+        assert ring.status().statistics.slots_closed - closed <= full + 3
+        for f in feeds:
+            starts = [s.from_ns for s in ring.store.summaries() if s.recording == f.writer.spec.recording]
+            assert min(starts) <= began_ns, "of the last 80 s something is gone already"
+
+    run_simulated(main)
