@@ -83,16 +83,24 @@ class PreBuffer:
     """Implements `ports.PreBufferView`. `reserve(bytes)` asks for a reservation of that size and tells what it is then."""
 
     def __init__(self, *, seconds: float, reserve: Callable[[int], int], first_bytes: int) -> None:
-        self._seconds_ns = round(seconds * 1e9)
         self._reserve = reserve
-        self._share = reserve(first_bytes)
         self._closed: deque[Gop] = deque()
         self._open: Gop | None = None
         self._part: _Part | None = None  # of the newest session
         self._size = 0
         self._skipping = False
-        self.short = self._share < first_bytes
-        self.short_detail = "" if not self.short else self._too_small(first_bytes)
+        self.short, self.short_detail = False, ""
+        self.resize(seconds, first_bytes)
+
+    def resize(self, seconds: float, need_bytes: int) -> None:
+        """Another length from here on, for which `need_bytes` were estimated; what is held stays as far as that goes."""
+        self._seconds_ns = round(seconds * 1e9)
+        self._trim()
+        need_bytes = max(need_bytes, self._size)
+        self._share = self._reserve(need_bytes)
+        self.short = self._share < need_bytes
+        self.short_detail = self._too_small(need_bytes) if self.short else ""
+        self._let_go()
 
     def session_opened(self, session: StreamSession) -> None:
         """What is held of the session before stays until it is older than what was asked for."""
@@ -161,6 +169,9 @@ class PreBuffer:
             return
         if not self.short:
             self.short, self.short_detail = True, self._too_small(wanted)
+        self._let_go()
+
+    def _let_go(self) -> None:
         while self._size > self._share and self._closed:
             self._size -= self._closed.popleft().size_bytes
         if self._size > self._share:

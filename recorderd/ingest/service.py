@@ -7,6 +7,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from recorderd.ingest.alarms import Alarm, Alarms
 from recorderd.ingest.connecting import reachable
@@ -72,8 +73,13 @@ class Ingest:
 
     def start(self, request: StreamRequest, sink: StreamSink) -> None:
         before = self._streams.get(request.receiver)
-        if before is not None and before.request == request and self._taps[request.receiver].sink is sink:
-            return
+        if before is not None and self._taps[request.receiver].sink is sink:
+            if before.request == request:
+                return
+            if replace(before.request, prebuffer_s=request.prebuffer_s) == request:  # no reason to leave the camera
+                before.request = request
+                self._renew_prebuffer(request)
+                return
         if before is not None:
             self.stop(request.receiver)
         alarms = self._alarms
@@ -123,6 +129,14 @@ class Ingest:
         if need <= have:
             return ""
         return f"a pre-buffer of {request.prebuffer_s:g} s needs about {need >> 20} MiB; {have >> 20} MiB of limits.media_ram are free"
+
+    def _renew_prebuffer(self, request: StreamRequest) -> None:
+        tap = self._taps[request.receiver]
+        if tap.prebuffer is not None and request.prebuffer_s > 0:
+            tap.prebuffer.resize(request.prebuffer_s, estimate_bytes(request))
+            tap.tell()
+        else:
+            tap.hold(self._make_prebuffer(request))
 
     def _make_prebuffer(self, request: StreamRequest) -> PreBuffer | None:
         if request.prebuffer_s <= 0:

@@ -8,6 +8,7 @@ import random
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -257,6 +258,42 @@ def test_a_changed_request_never_makes_two_sessions():
     world = simulate(scenario)
     assert world.camera.most_wires == 1
     assert [session.serial for session in world.sink.sessions] == [1, 2]
+
+
+def test_another_pre_buffer_is_no_reason_to_leave_the_camera():
+    """A job that begins to listen must not tear a hole into what is being recorded."""
+
+    async def scenario(world):
+        def ask(seconds):
+            world.ingest.start(replace(world.request, prebuffer_s=seconds), world.sink)
+            return world.ingest.prebuffer(RECEIVER)
+
+        await world.clock.sleep(5)
+        assert ask(0.0) is None
+        view = ask(8.0)
+        assert list(view.since(0)) == []
+        await world.clock.sleep(12)
+        first, *rest = view.since(0)
+        assert first.key
+        assert first.arrival_ns <= world.clock.boottime_ns() - 8 * SECOND
+        assert len(rest) >= 8 * 25
+        assert ask(4.0) is view
+        assert 4 <= view.held_s() < 6
+        assert ask(20.0) is view
+        await world.clock.sleep(25)
+        assert 20 <= view.held_s() < 22
+        (wire,) = world.camera.wires
+        await world.clock.sleep(1)
+        wire.end()
+        await world.clock.sleep(5)
+        (held,) = view.earlier(0)
+        assert held.session.serial == 1
+        assert held.ended is GapCause.CAMERA_CLOSED
+        assert ask(0.0) is None
+
+    world = simulate(scenario)
+    assert world.camera.sessions == 2
+    assert len(world.sink.said("closed")) == 1
 
 
 def test_lost_packets_are_an_interval_up_to_the_next_key_frame():
