@@ -6,7 +6,7 @@ from recorderd.control.dispatch import Dispatch
 from recorderd.control.peer import Peer
 from recorderd.control.refusals import page, refusing, wall_ns
 from recorderd.model.recording import Recording, Track, TrackType
-from recorderd.model.stream import Codec
+from recorderd.model.stream import ENCODINGS
 from recorderd.model.timeline import Lock
 from recorderd.protocol import recordings as protocol
 from recorderd.protocol.errors import ConfirmationNeeded
@@ -16,17 +16,6 @@ from recorderd.recording.service import RecordingService
 from recorderd.recording.target_exports import FILE_FORMATS
 
 PAGE = 32
-ENCODINGS = {
-    Codec.H264: "H264",
-    Codec.H265: "H265",
-    Codec.MJPEG: "JPEG",
-    Codec.AV1: "AV1",
-    Codec.AAC: "AAC",
-    Codec.PCMU: "G711",
-    Codec.G726: "G726",
-    Codec.OPUS: "opus",
-}
-"""tt:VideoEncoding and tt:AudioEncoding where they have a name, IANA's elsewhere (5.25)."""
 
 
 def track_info(track: Track) -> protocol.TrackInfo:
@@ -159,7 +148,7 @@ class RecordingsFace:
         return protocol.Capabilities(
             dynamic_recordings=True,
             dynamic_tracks=True,
-            encodings=list(ENCODINGS.values()),
+            encodings=list(dict.fromkeys(ENCODINGS.values())),
             max_rate_kbps=float(limits.max_rate_kbps),
             max_total_rate_kbps=float(limits.max_total_rate_kbps),
             max_recordings=limits.recordings,

@@ -20,11 +20,13 @@ from recorderd.daemon import logs
 from recorderd.daemon.parts import Parts, build, look_up
 from recorderd.daemon.systemd import Notifier, own_socket, passed_socket, watchdog_period_s
 from recorderd.daemon.watchdog import Vital, feed
+from recorderd.model.ports import Event
 from recorderd.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 EX_UNAVAILABLE, EX_CONFIG = 69, 78
 _STATUS_EVERY_S = 2.0
+SYSTEM_READY = "tns1:Device/tnsaxis:Status/SystemReady"
 
 
 async def run(settings: Settings) -> int:
@@ -72,6 +74,7 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
         streams = group.create_task(parts.ingest.run(), name="ingest")
         recordings = group.create_task(parts.recordings.run(), name="recordings")
         notifier.ready()
+        parts.broker.publish(Event(SYSTEM_READY, (), (("ready", "1"),), "Changed"))
         await stop.wait()
         notifier.stopping()
         faces.cancel()

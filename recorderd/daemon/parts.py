@@ -31,6 +31,7 @@ from recorderd.daemon.power_parts import build_power_parts
 from recorderd.daemon.watchdog import LoopProbe, Service
 from recorderd.events.broker import Broker
 from recorderd.events.cameras import CameraEvents
+from recorderd.events.disk import DiskEvents
 from recorderd.events.history import History
 from recorderd.events.listening.listeners import Listeners
 from recorderd.events.log import EventLog
@@ -269,6 +270,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             Service("event history", event_log.run),
             Service("camera events", reader.run),
             Service("event streams", listeners.run),
+            Service("disk events", DiskEvents(look=ring.status, events=broker, clock=clock).run),
             Service("storage", storage.run),
             Service("configuration mirror", mirroring.run),
             Service("network", network.service.run),

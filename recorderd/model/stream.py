@@ -31,6 +31,19 @@ class Codec(enum.StrEnum):
         return _KINDS.get(self, MediaKind.AUDIO)
 
 
+ENCODINGS = {
+    Codec.H264: "H264",
+    Codec.H265: "H265",
+    Codec.MJPEG: "JPEG",
+    Codec.AV1: "AV1",
+    Codec.AAC: "AAC",
+    Codec.PCMU: "G711",
+    Codec.PCMA: "G711",
+    Codec.G726: "G726",
+    Codec.OPUS: "opus",
+}
+"""tt:VideoEncoding and tt:AudioEncoding where they have a name, IANA's elsewhere (5.25)."""
+
 _KINDS = {
     **dict.fromkeys((Codec.H264, Codec.H265, Codec.AV1, Codec.MJPEG), MediaKind.VIDEO),
     Codec.ONVIF_METADATA: MediaKind.METADATA,

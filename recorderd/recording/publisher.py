@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
 from recorderd.model.causes import RecordingState
 from recorderd.model.job import JobState, RecordingJob
-from recorderd.model.ports import Clock, EventSink
+from recorderd.model.ports import Clock, Event, EventSink
 from recorderd.model.receiver import ReceiverState
+from recorderd.model.stream import TrackFormat
 from recorderd.recording import topics
 from recorderd.recording.runs import Outlet, Run
 from recorderd.recording.runtime import Counters, JobRuntime
@@ -30,6 +32,8 @@ class Publisher:
         self._states: dict[str, JobState] = {}
         self._present: dict[str, set[str]] = {}  # recording -> tracks that receive data
         self._told: dict[str, set[str]] = {}  # recording -> tracks whose state has been told
+        self._parameters: dict[str, dict[tuple[str, str], Event]] = {}  # recording -> what was told of its tracks
+        self._storage_active: bool | None = None
         self._receiver_states: dict[str, ReceiverState] = {}
 
     # --- jobs ----------------------------------------------------------------------------------------------
@@ -86,6 +90,21 @@ class Publisher:
         self._events.publish(topics.track_state(recording, outlet.track.token, present))
         if was_recording != bool(tracks):
             self._events.publish(topics.recording_state(recording, bool(tracks)))
+            self._tell_storage()
+
+    def _tell_storage(self) -> None:
+        """Whether anything is recorded at all (VAPIX, Storage/Recording)."""
+        active = any(self._present.values())
+        if active != self._storage_active:
+            self._storage_active = active
+            self._events.publish(topics.storage_recording(active))
+
+    def parameters(self, run: Run, outlet: Outlet, form: TrackFormat) -> None:
+        """What the track's data is from now on."""
+        event = topics.parameters(run.recording.token, outlet.track.token, form)
+        if event is not None:
+            self._parameters.setdefault(run.recording.token, {})[event.topic, outlet.track.token] = event
+            self._events.publish(event)
 
     def is_recording(self, recording: str) -> bool:
         return bool(self._present.get(recording))
@@ -93,6 +112,9 @@ class Publisher:
     def forget_recording(self, recording: str) -> None:
         """It is gone: so are its properties."""
         self._present.pop(recording, None)
+        self._tell_storage()
+        for event in self._parameters.pop(recording, {}).values():
+            self._events.publish(replace(event, operation="Deleted"))
         told = self._told.pop(recording, None)
         if told is not None:
             for track in sorted(told):

@@ -193,6 +193,7 @@ class Recorder:
         self._fed.setdefault(stream.receiver, []).append((runtime, lane))
         run.gaps.pop(stream.receiver, None)
         for index, outlet in matched.items():
+            self._publisher.parameters(run, outlet, stream.formats[index])
             if not outlet.track.encoding:
                 self._note_encoding(run.recording.token, outlet.track.token, stream.formats[index].codec.value)
         if first:
@@ -266,6 +267,9 @@ class Recorder:
                 self._publisher.refresh(runtime)
             else:
                 lane.set_format(track, new)
+                for outlet in run.outlets:
+                    if any(t.stream_track == track and t.track == outlet.track.id for t in lane.tracks):
+                        self._publisher.parameters(run, outlet, new)
 
     def units(self, session: StreamSession, units: Sequence[AccessUnit]) -> None:
         stream = self._current(session)

@@ -165,12 +165,12 @@ class RecordingService:
             recording = self._read().recordings.get(token)
             if recording is not None:
                 self._set_retention(recording)
+        for event in announce.events_of(before, self.objects, change):  # the cause before its effects
+            self.broker.publish(event)
         self.engine.apply(change)
         self._listening.update(change.concerned("device"))
         if change.touched("receiver"):
             self._listening.update(d.id for d in self._read().devices if d.events_enabled)
-        for event in announce.events_of(before, self.objects, change):
-            self.broker.publish(event)
         for listener in self.on_change:
             listener()
         self._wake.set()

@@ -12,6 +12,7 @@ from recorderd.model.job import JobConfiguration, JobState
 from recorderd.model.ports import Event
 from recorderd.model.receiver import ReceiverState
 from recorderd.model.recording import RecordingConfiguration, TrackConfiguration
+from recorderd.model.stream import ENCODINGS, MediaKind, TrackFormat
 
 JOB_STATE = "tns1:RecordingConfig/JobState"
 RECORDING_CONFIGURATION = "tns1:RecordingConfig/RecordingConfiguration"
@@ -102,6 +103,31 @@ def track_state(recording: str, track: str, is_present: bool, operation: str = "
     """The item is called Track here, not TrackToken (Search service)."""
     source = (("RecordingToken", recording), ("Track", track))
     return Event(TRACK_STATE, source, (("IsDataPresent", _bool(is_present)),), operation)
+
+
+def parameters(recording: str, track: str, form: TrackFormat, operation: str = "Changed") -> Event | None:
+    """VideoParameters or AudioParameters of a track; None for metadata."""
+    source = (("Recording", recording), ("Track", track))
+    if form.kind is MediaKind.VIDEO:
+        data = (
+            ("VideoEncoding", ENCODINGS[form.codec]),
+            ("VideoWidth", str(form.width)),
+            ("VideoHeight", str(form.height)),
+        )
+        return Event(VIDEO_PARAMETERS, source, data, operation)
+    if form.kind is MediaKind.AUDIO:
+        rate = form.sample_rate or form.clock_rate
+        return Event(
+            AUDIO_PARAMETERS,
+            source,
+            (("AudioEncoding", ENCODINGS[form.codec]), ("AudioSampleRate", str(rate))),
+            operation,
+        )
+    return None
+
+
+def storage_recording(active: bool) -> Event:
+    return Event(STORAGE_RECORDING, (), (("recording", "1" if active else "0"),), "Changed")
 
 
 def receiver_state(token: str, state: ReceiverState, uri: str) -> Event:

@@ -574,8 +574,16 @@ def test_history_events_for_the_search_service(tmp_path: Path) -> None:
         assert video == ["true", "false", "true", "false"]
         states = [dict(e.data)["NewState"] for e in house.of(topics.RECEIVER_STATE)]
         assert states == ["Connecting", "Connected", "Connecting", "Connected", "NotConnected"]
+        (pictures,) = house.of(topics.VIDEO_PARAMETERS)
+        assert dict(pictures.source) == {"Recording": recording.token, "Track": "VIDEO001"}
+        assert dict(pictures.data) == {"VideoEncoding": "H264", "VideoWidth": "640", "VideoHeight": "360"}
+        (sound,) = house.of(topics.AUDIO_PARAMETERS)
+        assert dict(sound.data) == {"AudioEncoding": "G711", "AudioSampleRate": "8000"}
+        anything = [dict(e.data)["recording"] for e in house.of(topics.STORAGE_RECORDING)]
+        assert anything == ["1", "0", "1", "0"]
         await service.delete_recording(recording.token)
-        assert house.broker.properties() == [], "what is gone states nothing"
+        left = {e.topic for e in house.broker.properties()}
+        assert left == {topics.STORAGE_RECORDING}, "what is gone states nothing"
 
     play(tmp_path, story)
 
