@@ -27,6 +27,7 @@ from recorderd.control.storage import StorageFace
 from recorderd.control.system import SystemFace
 from recorderd.control.time import TimeFace
 from recorderd.control.timeline import TimelineFace
+from recorderd.daemon.measuring import Measuring
 from recorderd.daemon.power_parts import build_power_parts
 from recorderd.daemon.watchdog import LoopProbe, Service
 from recorderd.events.broker import Broker
@@ -41,6 +42,7 @@ from recorderd.model.clock import SystemClock
 from recorderd.model.limits import Limits
 from recorderd.model.media_ram import MediaRam
 from recorderd.model.objects import Objects
+from recorderd.model.rates import rates
 from recorderd.network.parts import network_parts
 from recorderd.power.memory import FileMemory, Keeper
 from recorderd.power.service import PowerService
@@ -58,6 +60,7 @@ from recorderd.ring.playback import key_instants
 from recorderd.ring.profiles import PROFILES
 from recorderd.ring.ring import Ring, RingState
 from recorderd.settings import Durability, Settings, SettingsError
+from recorderd.state import measured
 from recorderd.state.mirroring import Mirroring, objects_of, read_in_time
 from recorderd.state.store import StateBroken, StateError, Store
 
@@ -144,6 +147,13 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     reader = Reader(clock=clock)
     camera_events = CameraEvents(broker=broker, reader=reader)
     listeners = Listeners(events=camera_events, clock=clock)
+    measured_file = Path(settings.paths.state) / "measured.json"
+    measured_rates = rates(
+        measured.load(measured_file).newest(), settings.media_ram_bytes(), settings.limits.stream_kbit_s
+    )
+    measuring = Measuring(
+        ring=ring, path=measured_file, clock=clock, durable=settings.disk.durability is Durability.FLUSH
+    )
     recordings = RecordingService(
         state=state,
         store=ring,
@@ -153,7 +163,12 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         clock=clock,
         camera_events=camera_events,
         event_streams=listeners,
-        limits=Limits(recordings=settings.limits.recordings, jobs=settings.limits.jobs),
+        limits=Limits(
+            recordings=settings.limits.recordings,
+            jobs=settings.limits.jobs,
+            max_rate_kbps=measured_rates.recording_kbps,
+            max_total_rate_kbps=measured_rates.total_kbps,
+        ),
         time_zone=surroundings.zone.key,
         tick_ns=TICK_NS,
         media_ram_bytes=settings.media_ram_bytes(),
@@ -273,6 +288,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             Service("disk events", DiskEvents(look=ring.status, events=broker, clock=clock).run),
             Service("storage", storage.run),
             Service("configuration mirror", mirroring.run),
+            Service("measuring", measuring.run),
             Service("network", network.service.run),
             Service("time", network.keeper.run),
             *power_parts.services(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Counts, sizes and durations. Rates are what this board was measured to hold; 0 leaves the capability out."""
+    """Counts, sizes and durations. Rates are what this recorder was measured to hold (`rates.py`); 0 leaves the capability out."""
 
     devices: int = 64
     receivers: int = 256
