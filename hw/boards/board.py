@@ -110,6 +110,9 @@ class Board(_Table, frozen=True):
     port: tuple[Port, ...] = ()
     supply: Supply = Supply()
     health: Health = Health()
+    disks: tuple[
+        str, ...
+    ] = ()  # which may hold recordings, as patterns of whole disks in /dev; empty: all but the system's
     overlays: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what the person who sets it up must know
     simulated: tuple[SimulatedLoad, ...] = ()

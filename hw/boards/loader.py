@@ -103,6 +103,9 @@ def _check(board: Board, path: Path) -> None:
     for key in ("total_w", "base_w", "disk_spinup_w", "disk_running_w", "spinup_s", "guard_w"):
         value = getattr(supply, key)
         require(0 <= value <= 5_000, f"supply.{key}", value, "0 to 5000")
+    for number, pattern in enumerate(board.disks):
+        holds = re.fullmatch(r"/dev/[a-z0-9*?\[\]-]+", pattern) is not None
+        require(holds, f"disks[{number}]", pattern, "a pattern of whole disks, like /dev/sd* or /dev/nvme?n1")
     try:
         re.compile(board.match.dt_model)
     except re.error as error:

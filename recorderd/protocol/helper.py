@@ -113,6 +113,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: int | None = None
     write_cache: Literal["write back", "write through", "unknown"] = "unknown"
     life_used_percent: int | None = None  # of eMMC, by its own registers (JESD84-B51, 7.4.83)
+    reserve: Literal["normal", "low", "used up", "unknown"] = "unknown"  # spare blocks of eMMC (JESD84-B51, 7.4.85)
 
 
 class Progress(Reply, frozen=True, tag="progress"):

@@ -1,7 +1,8 @@
 """How a disk is, from what it says of itself (SMART, NVMe, eMMC registers) and from what the recorder writes to it.
 
 Sources: smartctl's JSON (smartmontools 7), ATA attributes 5, 187, 197, 198 (reallocated, uncorrectable, pending, offline uncorrectable
-sectors), 231 and 233 (SSD life left), NVMe log page 2 (percentage_used, media_errors).
+sectors), 177, 202, 231 and 233 (SSD life left), NVMe log page 2 (percentage_used, media_errors, available_spare), and for eMMC what the
+kernel shows of its registers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from recorderd.protocol.helper import Disk
 
 Verdict = Literal["good", "worn", "failing", "unknown"]
 _BAD_SECTOR_ATTRIBUTES = {5: "reallocated", 187: "uncorrectable", 197: "pending", 198: "offline uncorrectable"}
-_LIFE_LEFT_ATTRIBUTES = (231, 233, 202)
+_LIFE_LEFT_ATTRIBUTES = (231, 233, 202, 177)
+_ANSWERS = (
+    "smart_status",
+    "ata_smart_attributes",
+    "nvme_smart_health_information_log",
+    "power_on_time",
+    "scsi_grown_defect_list",
+)
 _WORN_PERCENT = 90
 _DAYS_PER_YEAR = 365.25
 
@@ -34,7 +42,9 @@ class Health:
 
 def judge(disk: Disk, smart: dict[str, Any] | None, smart_detail: str, worn_since_days: float | None = None) -> Health:
     """`worn_since_days`: for how long the disk has been in use, where the recorder knows better than the disk's power-on hours."""
-    smart = smart or {}
+    said = smart or {}
+    smart = said if any(key in said for key in _ANSWERS) else {}
+    smart_detail = smart_detail or _complaint(said)
     words: list[str] = []
     verdict: Verdict = "unknown" if not smart and disk.life_used_percent is None else "good"
     bad, sentences = _bad_sectors(smart)
@@ -44,10 +54,15 @@ def judge(disk: Disk, smart: dict[str, Any] | None, smart_detail: str, worn_sinc
     if _at(smart, "smart_status", "passed") is False:
         words.insert(0, "the disk itself says that it is failing: replace it now")
         verdict = "failing"
-    elif bad:
+    elif bad or disk.reserve == "used up":
         verdict = "failing"
+    if disk.reserve == "used up":
+        words.append("its spare blocks are used up: replace it now")
     if life is not None and life >= _WORN_PERCENT and verdict != "failing":
         words.append(f"{life} % of its rated writes are used")
+        verdict = "worn"
+    if (disk.reserve == "low" or _spare_is_low(smart)) and verdict != "failing":
+        words.append("its spare blocks run out")
         verdict = "worn"
     days = worn_since_days if worn_since_days is not None else (hours / 24 if hours else None)
     left = round(days * (100 - life) / life) if days and life and 0 < life < 100 else None
@@ -84,8 +99,8 @@ def _bad_sectors(smart: dict[str, Any]) -> tuple[int | None, list[str]]:
     errors = _integer(_at(smart, "nvme_smart_health_information_log", "media_errors"))
     if errors is not None:
         return errors, [f"{errors} media errors"] if errors else []
-    found: int | None = None
-    words = []
+    found: int | None = _integer(smart.get("scsi_grown_defect_list"))
+    words = [f"{found} grown defects"] if found else []
     for attribute in _attributes(smart):
         name = _BAD_SECTOR_ATTRIBUTES.get(_integer(attribute.get("id")) or 0)
         if name is None:
@@ -99,6 +114,8 @@ def _bad_sectors(smart: dict[str, Any]) -> tuple[int | None, list[str]]:
 
 def _life_used(smart: dict[str, Any], disk: Disk) -> int | None:
     used = _integer(_at(smart, "nvme_smart_health_information_log", "percentage_used"))
+    if used is None:
+        used = _integer(smart.get("scsi_percentage_used_endurance_indicator"))
     if used is not None:
         return used
     for attribute in _attributes(smart):
@@ -107,6 +124,19 @@ def _life_used(smart: dict[str, Any], disk: Disk) -> int | None:
             if left is not None and 0 <= left <= 100:
                 return 100 - left
     return disk.life_used_percent
+
+
+def _spare_is_low(smart: dict[str, Any]) -> bool:
+    log = "nvme_smart_health_information_log"
+    spare, least = _integer(_at(smart, log, "available_spare")), _integer(_at(smart, log, "available_spare_threshold"))
+    return spare is not None and least is not None and spare <= least
+
+
+def _complaint(smart: dict[str, Any]) -> str:
+    """Why smartctl says nothing of the disk, in its own words."""
+    messages = _at(smart, "smartctl", "messages")
+    texts = [_at(message, "string") for message in messages] if isinstance(messages, list) else []
+    return next((text for text in texts if isinstance(text, str)), "")[:200]
 
 
 def _attributes(smart: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
+from recorderd.workers.helper.configuration import read_configuration
 from recorderd.workers.helper.serve import serve
 from recorderd.workers.helper.verbs import Rules
 
@@ -20,7 +21,8 @@ IDLE_S = 60.0
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="recorderd-helper", description=__doc__)
-    parser.add_argument("--ring", type=Path, default=Path("/srv/recorderd"), help="where a ring is mounted")
+    parser.add_argument("--config", type=Path, default=Path("/etc/recorderd/recorderd.toml"), help="the recorder's")
+    parser.add_argument("--ring", type=Path, help="where a ring is mounted (default: as configured)")
     parser.add_argument(
         "--objects", type=Path, default=Path("/srv/recorderd-objects"), help="where exports are mounted"
     )
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="GLOB",
-        help="disks that may be touched (default: all but the system's)",
+        help="disks that may be touched (default: those that the configured board names, or all but the system's)",
     )
     parser.add_argument("--socket", type=Path, help="listen here instead of on the socket that systemd passed")
     chosen = parser.parse_args(arguments)
@@ -41,7 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyError:
         print(f"recorderd-helper: there is no user {chosen.user}", file=sys.stderr)
         return 78
-    rules = Rules(tuple(chosen.device), chosen.ring, chosen.objects, owner.pw_uid, group)
+    configured = read_configuration(chosen.config)
+    rules = Rules(
+        tuple(chosen.device) or configured.disks,
+        chosen.ring or configured.ring,
+        chosen.objects,
+        owner.pw_uid,
+        group,
+    )
     if chosen.socket is not None:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(chosen.socket))

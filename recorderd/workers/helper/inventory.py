@@ -49,6 +49,7 @@ def _disk(entry: dict[str, Any]) -> Disk:
         timeout_s=_number(_SYS / name / "device" / "timeout"),
         write_cache=_write_cache(_SYS / name / "queue" / "write_cache"),
         life_used_percent=emmc_life_used(_text(_SYS / name / "device" / "life_time")),
+        reserve=emmc_reserve(_text(_SYS / name / "device" / "pre_eol_info")),
     )
 
 
@@ -105,6 +106,19 @@ def emmc_life_used(text: str) -> int | None:
         return None
     worst = max((step for step in steps if 1 <= step <= 11), default=0)
     return None if worst == 0 else worst * 10
+
+
+def emmc_reserve(text: str) -> Literal["normal", "low", "used up", "unknown"]:
+    """`pre_eol_info` of sysfs: 0x01 normal, 0x02 80 % of the spare blocks are used, 0x03 urgent (JESD84-B51, 7.4.85)."""
+    match text.strip().lower():
+        case "0x01":
+            return "normal"
+        case "0x02":
+            return "low"
+        case "0x03":
+            return "used up"
+        case _:
+            return "unknown"
 
 
 def _write_cache(path: Path) -> Literal["write back", "write through", "unknown"]:
