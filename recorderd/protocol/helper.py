@@ -141,9 +141,9 @@ class Checked(Reply, frozen=True, tag="checked"):
 
 
 class Health(Reply, frozen=True, tag="health"):
-    """`smart`: smartctl's JSON; None when there is none, and `detail` says why."""
+    """`smart`: smartctl's JSON; `null` when there is none, and `detail` says why."""
 
-    smart: msgspec.Raw | None = None
+    smart: msgspec.Raw = msgspec.Raw(b"null")  # not `| None`: msgspec then takes nothing but null
     detail: str = ""
 
 

@@ -187,7 +187,7 @@ class TestOnALoopDevice:
     def test_health_says_why_it_says_nothing(self, tmp_path: Path, loop_disk: str) -> None:
         health = answer(rules(tmp_path), helper.ReadHealth(device=loop_disk), quiet)
         assert isinstance(health, helper.Health)
-        assert health.detail or isinstance(json.loads(bytes(health.smart or b"")), dict)
+        assert health.detail or isinstance(json.loads(bytes(health.smart)), dict)
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_a_disk_from_blank_to_recording_and_back(tmp_path: Path, loop_disk: str,
             code, out = await ctl(tmp_path, "disks", "check", loop_disk)
             assert code == 1 and "is in use" in out, out
             code, out = await ctl(tmp_path, "disks", "health", loop_disk)
-            assert code == 0 and out.startswith(f"{loop_disk}: unknown")
+            assert code == 0 and out.startswith(f"{loop_disk}: unknown"), out
 
             code, out = await ctl(tmp_path, "disks", "unmount", loop_disk)
             assert code == 1 and "Nothing is recorded" in out

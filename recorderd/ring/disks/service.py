@@ -187,10 +187,8 @@ class StorageService:
         """What the disk says of itself, and bytes written per day when it holds the ring. Raises HelperFailed, NotPossible."""
         disk = await self.disk(device)
         said = await self._helper.ask(helper.ReadHealth(device=device), helper.Health)
-        smart: dict[str, Any] | None = None
-        if said.smart is not None:
-            decoded = json.loads(bytes(said.smart))
-            smart = decoded if isinstance(decoded, dict) else None
+        decoded: object = json.loads(bytes(said.smart))
+        smart: dict[str, Any] | None = decoded if isinstance(decoded, dict) else None
         return health.judge(disk, smart, said.detail), self.bytes_per_day() if self.is_ring(disk) else None
 
     def bytes_per_day(self) -> int | None:
