@@ -1,7 +1,7 @@
 """The sweep: one pass every 50 ms that drains all cameras' sockets through one reused buffer.
 
 Reading in bursts costs a fraction of waking up for every packet, and the kernel's socket buffers hold what arrives in between. No camera
-can take the others' time: each is read once a pass, what it may send is bounded in bytes and in work (`rtsp.client.MAX_WORK`), and after
+can take the others' time: each is read once a pass, what it may send is bounded in bytes and in work (`rtsp.inbound.MAX_WORK`), and after
 `SLICE_NS` of work other tasks run first.
 """
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,19 +17,16 @@ from recorderd.model.causes import GapCause
 from recorderd.model.stream import Codec, MediaKind
 from recorderd.rtsp.auth import Authenticator, NotAllowed
 from recorderd.rtsp.events import Answered, Ended, Event, Opened, Redirected
-from recorderd.rtsp.framing import DOLLAR, FrameFinder, padding_end, starts_message
+from recorderd.rtsp.framing import DOLLAR, FrameFinder
+from recorderd.rtsp.inbound import Inbound
 from recorderd.rtsp.messages import (
-    MAX_HEAD_BYTES,
     MessageError,
     Request,
     Response,
     encode_request,
     encode_response,
-    head_end,
-    parse_head,
 )
 from recorderd.rtsp.offers import NotSupported, Offer, offer
-from recorderd.rtsp.output import Output
 from recorderd.rtsp.receiver import Receiver
 from recorderd.rtsp.rtcp import encode_receiver_report
 from recorderd.rtsp.sdp import SdpError, parse_sdp
@@ -43,17 +39,7 @@ ANSWER_TIMEOUT_NS = 10_000_000_000
 SHORT_BODY_NS = 1_500_000_000  # a body this long overdue is taken as it is: its Content-Length was wrong
 REPORT_EVERY_NS = 5_000_000_000
 GOODBYE_NS = 1_000_000_000  # RTP may still come behind the BYE of its RTCP
-MAX_GARBAGE_BYTES = 1024 * 1024  # more than there was good media since
 DEFAULT_TIMEOUT_S = 60
-MAX_WORK = (
-    3000  # of `Output.work` in one call of `receive`: two seconds of 16 Mbit/s. The others must not wait for more
-)
-STRANGE_WORK = 6  # a stretch of bytes that are no packet
-MESSAGE_WORK = 50
-RUN_BYTES = 64 * 1024  # of packets that continue one another, before the work is looked at again
-_BEFORE_MEDIA = frozenset({State.IDLE, State.OPTIONS, State.DESCRIBE, State.SETUP})
-_CLOSED, _PLAYING = State.CLOSED, State.PLAYING
-_FRAME_HEAD = struct.Struct(">HHB").unpack_from  # $ and channel, length, the first byte of what is framed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +76,7 @@ class _Outstanding:
     attempts: int = 0
 
 
-class Client:
+class Client(Inbound):
     def __init__(
         self,
         *,
@@ -99,13 +85,12 @@ class Client:
         wanted: Wanted,
         ssrc: int | None = None,
     ) -> None:
+        super().__init__()
         self._url = str(url)
         self._authenticator = authenticator
         self._wanted = wanted
         self._ssrc = secrets.randbits(32) if ssrc is None else ssrc
         self._out = bytearray()
-        self._output = Output()
-        self._state = State.IDLE
         self._cseq = 0
         self._outstanding: _Outstanding | None = None
         self._base = self._url
@@ -118,22 +103,10 @@ class Client:
         self._offers: list[Offer] = []
         self._play_urls: list[str] = []
         self._remarks: list[str] = []
-        self._rtp: list[Receiver | None] = [None] * 256  # by channel
-        self._by_head: dict[int, Receiver] = {}  # the same, by the first two bytes of their frames
-        self._rtcp: list[Receiver | None] = [None] * 256
-        self._finder = FrameFinder((), self._plausible)
-        self._body_awaited = False
-        self._body_overdue = False
-        self._garbage = 0
         self._opened = False
-        self._last_byte_ns = 0
         self._next_keep_alive_ns = 0
         self._next_report_ns = 0
         self._goodbye_ns = 0
-        self._now_ns = 0
-        self.rest = b""  # the start of something that has not arrived whole, or what is left to do
-        self.behind = False  # the last call of `receive` had more than it takes on: call it again without reading more
-        self.frames_found_again = 0
         self.server = ""
 
     # --- for the driver ----------------------------------------------------------------------------------
@@ -262,75 +235,6 @@ class Client:
 
     # --- bytes in ----------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, now_ns: int) -> None:
-        """`receive` for callers that have no buffer of their own, and time."""
-        whole = self.rest + data
-        self.receive(memoryview(whole), len(whole), now_ns)
-        while self.behind:
-            self.receive(memoryview(self.rest), len(self.rest), now_ns)
-
-    def receive(self, buffer: memoryview, end: int, now_ns: int) -> None:
-        """Takes buffer[:end], which begins with `rest` as it was. The buffer may be reused as soon as this returns.
-
-        The work is bounded by `MAX_WORK`, whatever the bytes are. Unless that leaves the client `behind`, `rest` never exceeds 64 KiB for
-        a frame, or `MAX_HEAD_BYTES` plus `MAX_BODY_BYTES` for a message.
-        """
-        self._now(now_ns)
-        if end > len(self.rest):
-            self._last_byte_ns = now_ns
-        position = 0
-        rtp, rtcp, by_head = self._rtp, self._rtcp, self._by_head
-        output = self._output
-        output.work, self.behind = 0, False
-        while position < end and self._state is not _CLOSED:
-            if output.work > MAX_WORK:
-                self.behind = True
-                break
-            if end - position >= 16 and not self._garbage and self._state is _PLAYING:
-                # What nearly all frames are: whole, RTP of a known channel, another frame behind them. The rest is judged below.
-                head, length, first = _FRAME_HEAD(buffer, position)
-                stop = position + 4 + length
-                if (
-                    (receiver := by_head.get(head)) is not None
-                    and first & 0xC0 == 0x80
-                    and (buffer[stop] == DOLLAR if stop < end else stop == end)
-                ):
-                    position = receiver.interleaved(buffer, position, stop, min(end, stop + RUN_BYTES))
-                    continue
-            before = position
-            if buffer[position] == DOLLAR:
-                if end - position < 5:
-                    break
-                channel = buffer[position + 1]
-                stop = position + 4 + (buffer[position + 2] << 8 | buffer[position + 3])
-                receiver = rtp[channel]
-                if (
-                    (receiver is None and rtcp[channel] is None)
-                    or buffer[position + 4] & 0xC0 != 0x80
-                    or (stop < end and buffer[stop] != DOLLAR and not self._something_starts(buffer, stop, end))
-                ):
-                    position = self._strange_frame(buffer, position, stop, end)
-                elif stop > end:
-                    break
-                elif self._state in _BEFORE_MEDIA:
-                    position = self._skip(position, stop)  # of a session that the camera should have forgotten
-                elif receiver is not None:
-                    if self._garbage:
-                        self._garbage = max(0, self._garbage - (stop - position))
-                    position = receiver.interleaved(buffer, position, stop, min(end, stop + RUN_BYTES))
-                    if self._state is State.PLAY:
-                        self._open()
-                else:
-                    self._control(channel, buffer[position + 4 : stop])
-                    output.work += STRANGE_WORK + (stop - position) // 32
-                    position = stop
-            else:
-                position = self._text(buffer, position, end)
-            if position == before:
-                break
-        self.settle()
-        self.rest = b"" if self._state is State.CLOSED else bytes(buffer[position:end])
-
     def datagram(self, track: int, data: memoryview, now_ns: int, *, control: bool) -> None:
         """One RTP or RTCP packet that came by UDP, in sequence (see `reorder.py`). Call `settle` before its memory is reused."""
         self._now(now_ns)
@@ -350,97 +254,11 @@ class Client:
         for track in self._tracks:
             track.receiver.depacketiser.settle()
 
-    def _now(self, now_ns: int) -> None:
-        self._now_ns = self._output.now_ns = now_ns
-
-    def _control(self, channel: int, data: memoryview) -> None:
-        receiver = self._rtcp[channel]
-        if receiver is not None:
-            self._report(receiver, data)
-
     def _report(self, receiver: Receiver, data: memoryview) -> None:
         receiver.control(data)
         media = [track for track in self._tracks if track.offer.kind is not MediaKind.METADATA]
         if all(track.receiver.said_bye for track in media or self._tracks):
             self._goodbye_ns = self._goodbye_ns or self._now_ns
-
-    # --- framing -----------------------------------------------------------------------------------------
-
-    def _something_starts(self, buffer: memoryview, position: int, end: int) -> bool:
-        return buffer[position] in b"\r\n" or starts_message(buffer, position, end)
-
-    def _strange_frame(self, buffer: memoryview, position: int, stop: int, end: int) -> int:
-        """A `$` that begins nothing known. A frame of a foreign channel or with nonsense in it is skipped when what follows it makes
-        sense; otherwise the framing is lost."""
-        if stop < end and (buffer[stop] == DOLLAR or self._something_starts(buffer, stop, end)):
-            return self._skip(position, stop)
-        if stop == end:
-            return self._skip(position, stop)
-        if stop > end and self._state is not State.PLAYING:
-            return position
-        return self._search(buffer, position + 1, end)
-
-    def _search(self, buffer: memoryview, position: int, end: int) -> int:
-        found = self._finder.find(buffer, position, end)
-        self.frames_found_again += 1
-        self._output.remark("the camera's RTSP stream lost its framing; what was lost is marked")
-        return self._skip(position - 1, found)
-
-    def _skip(self, position: int, following: int) -> int:
-        self._output.work += STRANGE_WORK
-        self._garbage += following - position
-        if self._garbage > MAX_GARBAGE_BYTES:
-            self._end(GapCause.CAMERA_ERROR, "the camera's RTSP stream makes no sense")
-        return following
-
-    def _plausible(self, channel: int, buffer: memoryview, start: int, end: int) -> bool:
-        receiver = self._rtp[channel]
-        if receiver is not None:
-            return receiver.plausible(buffer, start, end)
-        return end - start >= 8 and 200 <= buffer[start + 1] <= 204 and (end - start) % 4 == 0
-
-    # --- messages ----------------------------------------------------------------------------------------
-
-    def _text(self, buffer: memoryview, position: int, end: int) -> int:
-        """What is no frame: a message, or something lost. Returns `position` while more has to arrive."""
-        if buffer[position] in b"\r\n\x00 ":
-            return self._skip(position, padding_end(buffer, position, end))
-        if not starts_message(buffer, position, end):
-            return self._search(buffer, position + 1, end)
-        head = bytes(buffer[position : min(end, position + MAX_HEAD_BYTES)])
-        length = head_end(head)
-        if length < 0:
-            return position if len(head) < MAX_HEAD_BYTES else self._search(buffer, position + 1, end)
-        try:
-            message, body_bytes = parse_head(head[:length])
-        except MessageError as error:
-            self._output.remark(f"a message that is no RTSP was dropped: {error}")
-            return self._skip(position, position + length)
-        body_at = position + length
-        body_end = body_at + body_bytes
-        if isinstance(message, Response) and self._state is State.DESCRIBE and classify(message.status) is Answer.OK:
-            if body_end <= end and ("Content-Length" in message.headers or self._body_overdue):
-                # A description longer than its Content-Length says goes on as text; nothing else may follow before the next request.
-                following = re.search(rb"RTSP/|\$", buffer[body_end:end])
-                body_end = end if following is None else body_end + following.start()
-            elif not self._body_overdue:
-                self._body_awaited = True
-                return position
-            else:
-                body_end = end
-        elif body_end > end and not self._body_overdue:
-            self._body_awaited = True
-            return position
-        body_end = min(body_end, end)
-        self._body_awaited = self._body_overdue = False
-        self._garbage = 0
-        self._output.work += MESSAGE_WORK
-        body = bytes(buffer[body_at:body_end])
-        if isinstance(message, Response):
-            self._answered(Response(message.status, message.reason, message.headers, body))
-        else:
-            self._asked(Request(message.method, message.url, message.headers, body))
-        return body_end
 
     def _asked(self, request: Request) -> None:
         status, reason = SERVER_REQUESTS.get(request.method, (501, "Not Implemented"))

@@ -17,7 +17,7 @@ from recorderd.ingest.stream import StreamState
 from recorderd.model.causes import GapCause
 from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import StreamRequest
-from recorderd.rtsp.client import MAX_WORK
+from recorderd.rtsp.inbound import MAX_WORK
 from tests.ingest.fake_camera import FakeCamera
 from tests.ingest.gather import Gather
 from tests.recording.fakes import Ears

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from recorderd.rtsp.client import MAX_WORK
+from recorderd.rtsp.inbound import MAX_WORK
 from tests.rtsp.fuzzing import fuzz, hostile_sdp, hostile_streams
 from tests.rtsp.packets import Track, playing
 
