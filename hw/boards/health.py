@@ -137,8 +137,8 @@ def symptoms(reading: BoardReading, health: Health, before: Sequence[Symptom] = 
     return tuple(found)
 
 
-def line(reading: BoardReading, found: Sequence[Symptom]) -> str:
-    """One line for `status`."""
+def line(reading: BoardReading, found: Sequence[Symptom]) -> str | None:
+    """One line for `status`; None when there is nothing to say."""
     parts = []
     if reading.soc_c is not None:
         parts.append(f"SoC {reading.soc_c:.0f} C")
@@ -146,7 +146,7 @@ def line(reading: BoardReading, found: Sequence[Symptom]) -> str:
     if reading.fan_rpm is not None:
         parts.append(f"fan {reading.fan_rpm}/min")
     parts += [f"{'!!' if s.level is Level.CRITICAL else '!'} {s.text}" for s in found]
-    return ", ".join(parts) or "no sensors"
+    return ", ".join(parts) or None
 
 
 def findings(reading: BoardReading, health: Health) -> list[Finding]:
@@ -156,4 +156,4 @@ def findings(reading: BoardReading, health: Health) -> list[Finding]:
         made = error if symptom.level is Level.CRITICAL else warning
         out.append(made("health", symptom.text))
     out += [warning("health", text, "correct the path in the board file, or empty it") for text in reading.unreadable]
-    return out or [good("health", line(reading, ()))]
+    return out or [good("health", line(reading, ()) or "no sensors")]

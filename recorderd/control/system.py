@@ -85,6 +85,7 @@ class SystemFace:
             disk=self._disk(ring),
             clock=self._clock(),
             poe=self._poe(),
+            board=self.board.line(),
             process=self._process(cameras, ring),
         )
 
@@ -160,6 +161,7 @@ class SystemFace:
         return system.Poe(
             board=status.board,
             state="good" if all(controller.healthy for controller in status.controllers) else "failing",
+            summary=status.line(),
             budget_mw=status.budget.available_mw if status.budget.total_mw else None,
             used_mw=status.budget.measured_mw,
             ports_on=sum(port.state == "delivering" for port in status.ports),

@@ -66,6 +66,8 @@ def render(status: system.Status, rows: int | None = None) -> str:
     out.extend(["", _disk(status.disk), _clock(status.clock)])
     if status.poe is not None:
         out.append(_poe(status.poe))
+    if status.board is not None:
+        out.append(f"board  {printable(status.board, 200)}")
     out.append(_process(status))
     return "\n".join(line[:80] if rows is not None else line for line in out) + "\n"
 
@@ -132,9 +134,7 @@ def _clock(clock: system.Clock) -> str:
 
 
 def _poe(poe: system.Poe) -> str:
-    budget = f" of {poe.budget_mw / 1000:.1f} W" if poe.budget_mw is not None else ""
-    used = f"{poe.used_mw / 1000:.1f} W{budget}" if poe.used_mw is not None else "power unknown"
-    return f"power  {printable(poe.board, 20)}: {poe.state}, {used}, {poe.ports_on} of {poe.ports} ports on"
+    return f"power  {printable(poe.board, 20)}: {printable(poe.summary, 120)}"
 
 
 def _process(status: system.Status) -> str:

@@ -19,7 +19,7 @@ from recorderd.control.server import ControlServer, Limits
 from recorderd.daemon import logs
 from recorderd.daemon.parts import Parts, build, look_up
 from recorderd.daemon.systemd import Notifier, own_socket, passed_socket, watchdog_period_s
-from recorderd.daemon.watchdog import Vital, feed
+from recorderd.daemon.watchdog import feed
 from recorderd.model.ports import Event
 from recorderd.settings import Settings, SettingsError
 
@@ -61,7 +61,6 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
     notifier = Notifier()
     limits = Limits(connections=settings.limits.connections)
     server = ControlServer(dispatch=parts.dispatch, rules=AccessRules.of_this_system(), limits=limits)
-    vitals: list[Vital] = [parts.ring]
     async with asyncio.TaskGroup() as group:
         faces = group.create_task(server.serve(listening), name="control")
         beside = [
@@ -69,7 +68,7 @@ async def _serve(settings: Settings, parts: Parts, listening: socket.socket) -> 
             *(group.create_task(service.run(), name=service.name) for service in parts.beside),
         ]
         if (period_s := watchdog_period_s()) is not None:
-            beside.append(group.create_task(feed(notifier, period_s, vitals, parts.clock), name="watchdog"))
+            beside.append(group.create_task(feed(notifier, period_s, parts.vitals, parts.clock), name="watchdog"))
         group.create_task(parts.ring.run(), name="ring")
         streams = group.create_task(parts.ingest.run(), name="ingest")
         recordings = group.create_task(parts.recordings.run(), name="recordings")

@@ -29,7 +29,7 @@ from recorderd.control.time import TimeFace
 from recorderd.control.timeline import TimelineFace
 from recorderd.daemon.measuring import Measuring
 from recorderd.daemon.power_parts import build_power_parts
-from recorderd.daemon.watchdog import LoopProbe, Service
+from recorderd.daemon.watchdog import LoopProbe, Service, Vital
 from recorderd.events.broker import Broker
 from recorderd.events.cameras import CameraEvents
 from recorderd.events.disk import DiskEvents
@@ -81,6 +81,7 @@ class Parts:
     ingest: Ingest
     recordings: RecordingService
     beside: tuple[Service, ...]
+    vitals: tuple[Vital, ...]
     system: SystemFace
     dispatch: Dispatch
 
@@ -293,6 +294,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             Service("time", network.keeper.run),
             *power_parts.services(),
         ),
+        vitals=(ring,) if power is None else (ring, power),
         system=system,
         dispatch=dispatch,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
-from hw.boards.board import Board
+from hw.boards.board import Board, Health
 from recorderd.control.cameras import Cameras
 from recorderd.control.poe import PoeFace, PortUsers
 from recorderd.daemon.watchdog import Service
@@ -90,6 +91,16 @@ class _Devices:
         return {port: PortUsers(tuple(devices), tuple(recorded)) for port, (devices, recorded) in found.items()}
 
 
+def no_board() -> Board:
+    """No file says what sensors there are: what is not there is not missed."""
+    usual = Health().soc_temperature
+    return Board(
+        name="none",
+        title="no board file is named (recorder.board in recorderd.toml)",
+        health=Health(soc_temperature=usual if Path(usual).exists() else ""),
+    )
+
+
 def build_power_parts(
     *,
     settings: Settings,
@@ -122,7 +133,7 @@ def build_power_parts(
             patience=Patience(grace_s=settings.power.rescue_grace_s),
         )
     board_health = BoardHealth(
-        board=board or Board(name="none", title="no board file is named (recorder.board in recorderd.toml)"),
+        board=board or no_board(),
         clock=clock,
         events=events,
         power=power,

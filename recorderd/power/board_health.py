@@ -116,8 +116,8 @@ class BoardHealth:
         """What is not well, for the problems of `status`."""
         return self._symptoms
 
-    def line(self) -> str:
-        """One line for `status`."""
+    def line(self) -> str | None:
+        """One line for `status`; None where nothing is measured and nothing is wrong."""
         return line(self._reading, self._symptoms)
 
     async def check(self) -> tuple[str, list[Finding]]:

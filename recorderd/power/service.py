@@ -38,6 +38,7 @@ log = logging.getLogger("power")
 
 _S = 1_000_000_000
 _LOST_BUS_S = 10.0
+STUCK_S = 60.0  # every call of a bus has a limit far below, and then the bus is declared FAILED
 _OFF_S = 3.0  # capacitors in cameras hold seconds
 _OFF_WAIT_S = 5.0
 
@@ -348,6 +349,11 @@ class PowerService:
         """For the watchdog: the longest a bus has been busy with one operation; a hung bus is FAILED and no longer counts."""
         runners = {w.placed.runner.name: w.placed.runner for w in self._watched.values()}
         return max((r.oldest_operation_s() for r in runners.values() if not r.hung), default=0.0)
+
+    def stuck(self) -> str | None:
+        """For the watchdog: an operation so old whose bus nobody declared FAILED is a fault of this process, not of the bus."""
+        age_s = self.oldest_operation_s()
+        return f"power: a bus has been busy with one operation for {age_s:.0f} s" if age_s > STUCK_S else None
 
     def status(self) -> PowerStatus:
         now = self._clock.boottime_ns()

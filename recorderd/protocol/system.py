@@ -76,6 +76,7 @@ class Clock(Message, frozen=True):
 class Poe(Message, frozen=True):
     board: str
     state: str
+    summary: str
     budget_mw: int | None
     used_mw: int | None
     ports_on: int
@@ -101,6 +102,7 @@ class Status(Message, frozen=True):
     disk: Disk
     clock: Clock
     poe: Poe | None
+    board: str | None
     process: Process
 
 

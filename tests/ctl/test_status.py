@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from recorderd.ctl.status import render
 from recorderd.ctl.why import render as render_why
@@ -68,7 +69,16 @@ def _status(
             bytes_per_day=1 << 36,
         ),
         clock=system.Clock(now="2026-11-22T14:30:00.000000Z", zone="Europe/Berlin", utc_offset_s=3600, trust="ntp"),
-        poe=system.Poe(board="sim8", state="good", budget_mw=60_000, used_mw=12_300, ports_on=2, ports=8),
+        poe=system.Poe(
+            board="sim8",
+            state="good",
+            summary="PoE 2/8 ports, 12.3 W of 60 W",
+            budget_mw=60_000,
+            used_mw=12_300,
+            ports_on=2,
+            ports=8,
+        ),
+        board="SoC 61 C, fan 2100/min",
         process=system.Process(
             uptime_ms=7_300_000,
             media_ram_bytes=12 << 20,
@@ -118,6 +128,14 @@ def test_almost_all_is_not_all_and_no_durability_is_said() -> None:
     assert " 100%  99%" in screen
     assert "NOT DURABLE" in screen
     assert "reaches 20 d back of 31 d when full, 30 d required, 5.0 GiB locked" in screen
+
+
+def test_what_power_and_the_boards_sensors_say_is_on_the_screen() -> None:
+    status = _status([_camera("door")])
+    lines = render(status, rows=24).splitlines()
+    assert "power  sim8: PoE 2/8 ports, 12.3 W of 60 W" in lines
+    assert "board  SoC 61 C, fan 2100/min" in lines
+    assert "board" not in render(replace(status, board=None, poe=None))
 
 
 def test_why_stops_at_the_first_broken_link() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import msgspec
+import pytest
 
 from hw.boards.health import BoardReading
 from hw.boards.loader import load
 from hw.poe.bus_thread import InlineBus
+from recorderd.daemon.power_parts import no_board
 from recorderd.power.board_health import BoardHealth
-from tests.power.simulated_power import rig, running
+from tests.power.simulated_power import Heard, rig, running
 from tests.simulated_time import FakeClock, run_simulated
 
 
@@ -27,7 +32,7 @@ def test_symptoms_are_told_when_they_begin_and_end() -> None:
             for _ in range(3):
                 health._take(reading)
             assert [s.name for s in health.symptoms] == ["soc-temperature", "under-voltage"]
-            assert "!! the processor's supply is under voltage" in health.line()
+            assert "!! the processor's supply is under voltage" in str(health.line())
             took = await made.until(lambda: len(made.delivering()) < 8)
             assert took <= 0.1, "the supply is shared: under-voltage sheds at once"
             assert made.commits
@@ -41,6 +46,27 @@ def test_symptoms_are_told_when_they_begin_and_end() -> None:
             ]
 
     run_simulated(main)
+
+
+def test_a_machine_without_a_board_file_misses_no_sensor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    board = no_board()
+
+    async def main(clock: FakeClock) -> None:
+        health = BoardHealth(
+            board=board, clock=clock, events=Heard(), power=None, runner=InlineBus(), root=Path("/nowhere")
+        )
+        task = asyncio.create_task(health.run())
+        await clock.sleep(60)
+        assert health.line() is None
+        assert health.symptoms == ()
+        task.cancel()
+        await asyncio.wait([task])
+
+    run_simulated(main)
+    assert caplog.records == []
 
 
 def test_pse_voltage_is_a_symptom() -> None:

@@ -11,12 +11,29 @@ import pytest
 
 from hw.boards.board import Board
 from hw.boards.loader import load
+from hw.poe.bus_thread import InlineBus
 from hw.poe.vocabulary import Priority
 from hw.sim.pse.load import Load
 from recorderd.power.memory import VolatileMemory
 from recorderd.power.wishes import UnknownPort
 from tests.power.simulated_power import rig, running
 from tests.simulated_time import FakeClock, run_simulated
+
+
+def test_a_bus_that_nobody_gives_up_withholds_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(clock: FakeClock) -> None:
+        made = rig(clock, "sim-8port")
+        async with running(made):
+            await made.until(lambda: len(made.delivering()) == 8)
+            assert made.service.stuck() is None
+            monkeypatch.setattr(InlineBus, "oldest_operation_s", lambda _: 59.0)
+            assert made.service.stuck() is None
+            monkeypatch.setattr(InlineBus, "oldest_operation_s", lambda _: 61.0)
+            assert made.service.stuck() == "power: a bus has been busy with one operation for 61 s"
+            monkeypatch.setattr(InlineBus, "hung", True)
+            assert made.service.stuck() is None, "its bus is FAILED: a restart would not help"
+
+    run_simulated(main)
 
 
 def test_all_cameras_of_the_eight_port_board_come_up_one_by_one() -> None:
