@@ -19,7 +19,10 @@ _WEEKLY = re.compile(r"([a-z,-]+) (\d\d):(\d\d)-(\d\d):(\d\d)")
 EXAMPLES = """examples:
   recorderctl schedules set office --weekly 'mon-fri 08:00-18:00'
   recorderctl schedules set night --weekly 'mon-sun 22:00-06:00' --zone Europe/Berlin
-  recorderctl schedules set site --file site.ics"""
+  recorderctl schedules set site --file site.ics
+
+A file may use every frequency of iCalendar (RFC 5545) as long as a rule comes at most 1500 times a day; so FREQ=MINUTELY is taken, and
+FREQ=SECONDLY with INTERVAL=60, but not every second: for that, use a job without a schedule."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,10 @@
 """Recurrence rules of iCalendar (RFC 5545, 3.3.10): which local times of a given day a rule makes occurrences of.
 
 Asked day by day, so the work is bounded whatever the rule and however long ago it began; a rule that never comes true costs nothing.
+
+All seven frequencies are taken, SECONDLY too, as long as a rule comes at most `MAX_PER_DAY` times a day: once a minute is 1,440. The text
+of the Schedule service sets no such bound; but every occurrence begins and ends a period of recording, and what comes every few seconds
+is either always active, which no rule says better, or a run of its own each time, which fills a ring's tables and shows nobody anything.
 """
 
 from __future__ import annotations

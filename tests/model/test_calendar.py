@@ -278,6 +278,16 @@ def test_any_recurrence_equals_dateutils(rule: str, start: dt.datetime, ahead: i
     assert found == theirs(rule, start, first, 40)
 
 
+def test_every_frequency_is_taken_up_to_its_bound() -> None:
+    start = dt.datetime(2026, 1, 1)
+    minutely = parse_rule("FREQ=MINUTELY", start, dt.UTC)
+    assert len(minutely.times_on(start.date())) == 1440
+    for same in ("FREQ=SECONDLY;INTERVAL=60", "FREQ=SECONDLY;BYSECOND=0"):
+        assert parse_rule(same, start, dt.UTC).times_on(start.date()) == minutely.times_on(start.date())
+    with pytest.raises(RecurrenceError, match="more than 1500 occurrences a day"):
+        parse_rule("FREQ=SECONDLY", start, dt.UTC)
+
+
 def test_a_rule_that_never_comes_true_costs_nothing() -> None:
     start = dt.datetime(1970, 1, 1)
     rule = parse_rule("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", start, dt.UTC)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from recorderd.control.refusals import page
+from recorderd.model.destination import Destination
 from recorderd.model.device import DeviceSettings
 from recorderd.model.faults import MaxDevices, MaxRecordingJobs
+from recorderd.model.group import GroupSettings
 from recorderd.model.job import EventCondition, EventFilter, JobRequest, SourceRequest
 from recorderd.model.objects import Draft
 from recorderd.model.ports import Event
 from recorderd.model.receiver import ReceiverConfiguration
-from recorderd.model.recording import RecordingConfiguration
+from recorderd.model.recording import RecordingConfiguration, TrackConfiguration, TrackType
+from recorderd.model.schedule import Schedule
 from recorderd.recording.rules import devices, jobs, receivers, recordings
 from recorderd.recording.service import RecordingService
 from tests.recording.fakes import AUDIO, VIDEO
@@ -23,6 +27,9 @@ from tests.recording.service_house import ServiceHouse, living
 from tests.simulated_time import FakeClock, run_simulated
 
 DEVICES, JOBS = 64, 256
+ALWAYS = "BEGIN:VEVENT\r\nDTSTART:20260101T000000\r\nDTEND:20260102T000000\r\nRRULE:FREQ=DAILY\r\nUID:1\r\nEND:VEVENT"
+NAMED = TrackConfiguration(type=TrackType.VIDEO, description="street")
+MOVED = ReceiverConfiguration(media_uri="rtsp://10.0.0.99/other")
 TOPIC = "tns1:VideoSource/MotionAlarm"
 
 
@@ -103,6 +110,50 @@ def test_a_change_touches_only_what_it_concerns(tmp_path: Path) -> None:
             assert engine.counters.recordings_evaluated - evaluated == 1
             assert engine.counters.runs_started - runs == 1
             assert other.token in {j.token for j in service.list_jobs()}
+
+    run_simulated(main)
+
+
+def test_every_kind_of_change_touches_only_its_own(tmp_path: Path) -> None:
+    """Recordings decided anew, runs begun, streams asked for, by each kind of change among 64 devices and 256 jobs."""
+
+    async def main(clock: FakeClock) -> None:
+        async with living(ServiceHouse(clock, tmp_path / "s")) as house:
+            service, counters = house.service, house.service.engine.counters
+            await service.change(lambda draft: fill(service, draft))
+            for receiver in house.source.requests:
+                house.source.connect(receiver, (VIDEO, AUDIO))
+            await house.seconds(3, *house.source.requests)
+            job, recording, receiver = (
+                service.list_jobs()[4],
+                service.list_recordings()[9],
+                service.list_receivers()[11],
+            )
+            request = JobRequest(
+                recording=job.configuration.recording,
+                mode="Active",
+                priority=7,
+                sources=(SourceRequest(token=job.configuration.sources[0].token),),
+            )
+            longer = msgspec.structs.replace(recording.configuration, maximum_retention_ms=86_400_000)
+            changes: list[tuple[str, Coroutine[None, None, object], tuple[int, int, int]]] = [
+                ("storage", service.create_destination(Destination(token="", type="Local"), {}), (0, 0, 0)),
+                ("schedule", service.set_schedule(Schedule(token="s", name="s", standard=ALWAYS)), (0, 0, 0)),
+                ("group", service.create_group("g", GroupSettings()), (1, 0, 0)),
+                ("retention", service.set_recording(recording.token, longer), (1, 0, 0)),
+                ("description", service.set_track(recording.token, "VIDEO001", NAMED), (1, 0, 0)),
+                ("priority", service.set_job(job.token, request), (1, 1, 0)),
+                ("receiver", service.configure_receiver(receiver.token, MOVED), (1, 1, 1)),
+                ("deletion", service.delete_recording(service.list_recordings()[20].token), (1, 0, 0)),
+            ]
+            for name, change, most in changes:
+                before = (counters.recordings_evaluated, counters.runs_started, house.source.starts)
+                touched = house.state.transactions
+                await change
+                after = (counters.recordings_evaluated, counters.runs_started, house.source.starts)
+                cost = tuple(b - a for a, b in zip(before, after, strict=True))
+                assert all(c <= m for c, m in zip(cost, most, strict=True)), f"{name}: {cost}, not {most}"
+                assert house.state.transactions - touched <= 2, name
 
     run_simulated(main)
 
