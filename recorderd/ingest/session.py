@@ -149,6 +149,7 @@ class Session:
                 self._behind_since_ns = self._behind_since_ns or now_ns
                 self._client.receive(view, kept, now_ns)
                 self._after(now_ns)
+                self._note_bytes(now_ns)
                 break
             room = len(view) - kept
             try:

@@ -26,7 +26,7 @@ from recorderd.rtsp.messages import (
     encode_request,
     encode_response,
 )
-from recorderd.rtsp.offers import NotSupported, Offer, offer
+from recorderd.rtsp.offers import Offer, choose
 from recorderd.rtsp.receiver import Receiver
 from recorderd.rtsp.rtcp import encode_receiver_report
 from recorderd.rtsp.sdp import SdpError, parse_sdp
@@ -320,16 +320,7 @@ class Client(Inbound):
         base = response.headers.get("Content-Base") or response.headers.get("Content-Location")
         self._base = base if re.match(r"(?i)rtsps?://\S+$", base) else waiting.url
         self._aggregate = resolve_control(self._base, description.control)
-        refused: list[str] = []
-        chosen: list[Offer] = []
-        for media in description.media:
-            try:
-                found = offer(media)
-            except NotSupported as error:
-                refused.append(str(error))
-                continue
-            if self._wanted.kind(found.kind) and all(found.kind is not other.kind for other in chosen):
-                chosen.append(found)
+        chosen, refused = choose(description.media, self._wanted.kind)
         has_video = any(media.kind == "video" for media in description.media)
         lacks_video = self._wanted.video and has_video and all(o.kind is not MediaKind.VIDEO for o in chosen)
         if not chosen or lacks_video:

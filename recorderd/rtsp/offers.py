@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from recorderd.media import formats
@@ -62,6 +62,21 @@ def offer(media: MediaDescription) -> Offer:
     except MediaError as error:
         raise NotSupported(f"{media.kind} codec {media.encoding}: {error}") from error
     return Offer(media, kind, _CODECS[media.encoding], lambda output, track: make(output, track, media))
+
+
+def choose(media: Iterable[MediaDescription], wanted: Callable[[MediaKind], bool]) -> tuple[list[Offer], list[str]]:
+    """The first section of each wanted kind that can be fetched, and why others cannot."""
+    chosen: list[Offer] = []
+    refused: list[str] = []
+    for section in media:
+        try:
+            found = offer(section)
+        except NotSupported as error:
+            refused.append(str(error))
+            continue
+        if wanted(found.kind) and all(found.kind is not other.kind for other in chosen):
+            chosen.append(found)
+    return chosen, refused
 
 
 def _h264(output: Output, track: int, media: MediaDescription) -> Depacketiser:
