@@ -170,7 +170,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             max_rate_kbps=measured_rates.recording_kbps,
             max_total_rate_kbps=measured_rates.total_kbps,
         ),
-        time_zone=surroundings.zone.key,
+        time_zone=lambda: (zone_named(network.keeper.zone) or surroundings.zone).key,
         tick_ns=TICK_NS,
         media_ram_bytes=settings.media_ram_bytes(),
     )

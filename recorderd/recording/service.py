@@ -54,7 +54,7 @@ MAX_SLEEP_S = 1.0  # between looks at the wall clock, which may step
 
 
 class RecordingService:
-    """`store`, `archive` and `source` are the neighbours' (`model.ports`); `time_zone` is the recorder's, an IANA name."""
+    """`store`, `archive` and `source` are the neighbours' (`model.ports`); `time_zone` gives the recorder's, an IANA name."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class RecordingService:
         camera_events: CameraEventSink,
         event_streams: EventStreams,
         limits: Limits | None = None,
-        time_zone: str = "UTC",
+        time_zone: Callable[[], str] = lambda: "UTC",
         tick_ns: int = 1_000_000_000,
         media_ram_bytes: int = 512 << 20,
     ) -> None:
@@ -78,7 +78,8 @@ class RecordingService:
         self._clock = clock
         self._state = state
         self._camera_events = camera_events
-        self.timetable = Timetable(objects=self.objects, clock=clock, time_zone=time_zone)
+        self._time_zone = time_zone
+        self.timetable = Timetable(objects=self.objects, clock=clock, time_zone=time_zone())
         self.engine = Engine(
             objects=self.objects,
             store=store,
@@ -135,6 +136,7 @@ class RecordingService:
             while not deletions.done():
                 self._wake.clear()
                 await self._store_encodings()
+                self.timetable.in_zone(self._time_zone())
                 self.engine.advance()
                 self._overrides.expire()
                 for event in self.timetable.changes():

@@ -37,6 +37,12 @@ class Timetable:
             self._calendars[token] = calendar
         return calendar
 
+    def in_zone(self, time_zone: str) -> None:
+        """The recorder's zone now: schedules without one of their own follow it."""
+        if time_zone != self._time_zone:
+            self._time_zone = time_zone
+            self._calendars.clear()
+
     def active(self, token: str) -> bool:
         calendar = self.calendar(token)
         return calendar is not None and calendar.at(self._clock.realtime_ns()).active

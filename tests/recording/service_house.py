@@ -64,7 +64,7 @@ class ServiceHouse:
             camera_events=self.cameras,
             event_streams=self.streams,
             limits=self.limits,
-            time_zone=self.time_zone,
+            time_zone=lambda: self.time_zone,
         )
 
     def of(self, topic: str) -> list[Event]:

@@ -68,6 +68,44 @@ def test_the_night_the_clocks_go_back_has_an_hour_more(tmp_path: Path) -> None:
     run_simulated(main)
 
 
+def test_the_night_the_clocks_go_forward_has_an_hour_less(tmp_path: Path) -> None:
+    async def main(clock: FakeClock) -> None:
+        set_clock(clock, "2026-03-28T21:00:00")
+        async with living(ServiceHouse(clock, tmp_path / "s", time_zone="Europe/Berlin")) as house:
+            service = house.service
+            night = "BEGIN:VEVENT\nDTSTART:20260101T220000\nDTEND:20260102T060000\nRRULE:FREQ=DAILY\nEND:VEVENT"
+            await scheduled(house, "2200", 1)
+            await service.set_schedule(Schedule(token="s", name="s", standard=night))
+            await asyncio.sleep(12 * 3600)
+            (run,) = house.store.runs.values()
+            assert run.stop_ns is not None
+            assert round((run.stop_ns - run.start_ns) / 1e9) == 7 * 3600
+
+    run_simulated(main)
+
+
+def test_schedules_follow_the_recorders_zone(tmp_path: Path) -> None:
+    """Unless they have one of their own."""
+
+    async def main(clock: FakeClock) -> None:
+        set_clock(clock, "2026-05-04T08:30:00")
+        async with living(ServiceHouse(clock, tmp_path / "s", time_zone="UTC")) as house:
+            await scheduled(house, "0800", 60)
+            assert house.store.running() == [], "half past six in UTC"
+            house.time_zone = "Europe/Berlin"
+            await asyncio.sleep(1.1)
+            assert len(house.store.running()) == 1
+            own = Schedule(token="s", name="s", standard=DAILY.format("0800", 60), time_zone="America/New_York")
+            await house.service.set_schedule(own)
+            await asyncio.sleep(1.1)
+            assert house.store.running() == []
+            house.time_zone = "America/New_York"
+            await asyncio.sleep(5 * 3600 + 1800 + 1)
+            assert len(house.store.running()) == 1, "eight o'clock there"
+
+    run_simulated(main)
+
+
 def test_a_clock_that_steps_is_noticed_within_a_second(tmp_path: Path) -> None:
     async def main(clock: FakeClock) -> None:
         set_clock(clock, "2026-05-04T07:00:00")
