@@ -30,6 +30,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     duration: int  # to the next dts
     key: bool
     damaged: bool = False
+    arrival_ns: int = 0  # CLOCK_BOOTTIME
 
 
 @dataclass(frozen=True, slots=True)

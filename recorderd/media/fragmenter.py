@@ -11,6 +11,10 @@ sound is no longer in time with the picture.) Decoding times in a file cannot be
 `LEAD_S` late, in time with each other. (An edit list that takes the lead away again suits FFmpeg, but GStreamer 1.22 then skips to the
 first key frame behind it: measured, 25 of 75 pictures lost.)
 
+What is pushed is only laid aside, and worked off when a commit tick asks whether anything is due: a second of a stream at once costs a
+third of what its forty sweeps would. Where no track is reordered, and each unit follows the one before, all of it goes through
+`_Track.straight`; else unit by unit through `_Track.push`.
+
 A source that violates its R (a presentation time below one already used) gets a larger one at once; the units concerned keep their
 presentation times and get decoding times that still grow. A presentation time that jumps by more than `_JUMP_S` either way starts a new
 part, as `flush` does: a fragment never holds samples of two parts, so its anchors say where media time goes on.
@@ -65,7 +69,6 @@ class Cut:
 class _Ready(Struct, frozen=True, gc=False):
     track: int
     sample: Sample
-    arrival_ns: int
     part: int
 
 
@@ -104,21 +107,33 @@ class _Track:
         self.newest = self.last_time = self.last_dts = None
         self.excused = 0
 
-    def exchange(self, unit: AccessUnit, part: int) -> _Ready | None:
-        """`push` and `release` in one, for what most streams are: no reordering, one unit held, the next in order. None otherwise."""
+    def straight(self, units: Sequence[AccessUnit]) -> list[Sample] | None:
+        """The samples that these units complete: those held and all but the newest. None, and nothing has happened, where it takes
+        `push` and `release` to say so: reordering, nothing held yet, times that do not grow, or a jump."""
         held = self.held
         if self.reorder or self.delay or len(held) != 1 or self.excused:
             return None
-        before = held[0]
-        duration = unit.pts - before.pts
-        if not 0 < duration <= _JUMP_S * self.clock_rate or (self.last_dts is not None and before.pts <= self.last_dts):
+        first = held[0]
+        if self.last_dts is not None and first.pts <= self.last_dts:
             return None
-        held[0] = unit
-        self.times[0] = self.newest = unit.pts
-        self.last_time = self.last_dts = before.pts
-        self.last_duration = duration
-        sample = Sample(before.data, before.pts, before.pts, duration, before.key, before.damaged)
-        return _Ready(self.index, sample, before.arrival_ns, part)
+        limit = _JUMP_S * self.clock_rate
+        samples = []
+        before, pts = first, first.pts
+        for unit in units:
+            following = unit.pts
+            duration = following - pts
+            if not 0 < duration <= limit:
+                return None
+            samples.append(Sample(before.data, pts, pts, duration, before.key, before.damaged, before.arrival_ns))
+            before, pts = unit, following
+        return samples
+
+    def went_straight(self, newest: AccessUnit, samples: Sequence[Sample]) -> None:
+        """The units behind `samples` have left; `newest` is held now."""
+        self.held[0] = newest
+        self.times[0] = self.newest = newest.pts
+        self.last_time = self.last_dts = samples[-1].pts
+        self.last_duration = samples[-1].duration
 
     def release(self, part: int, out: deque[_Ready], *, keep: int, expired_before_ns: int = 0) -> int:
         """Moves units that need not be held to `out`: all but the newest `keep`, and those that arrived before `expired_before_ns`.
@@ -139,8 +154,8 @@ class _Track:
             if self.times:
                 self.last_duration = max(1, self.times[0] - self.delay - dts)
             self.last_dts = dts
-            sample = Sample(unit.data, unit.pts, dts, self.last_duration, unit.key, unit.damaged)
-            out.append(_Ready(self.index, sample, unit.arrival_ns, part))
+            sample = Sample(unit.data, unit.pts, dts, self.last_duration, unit.key, unit.damaged, unit.arrival_ns)
+            out.append(_Ready(self.index, sample, part))
             size += len(unit.data)
         return size
 
@@ -158,6 +173,7 @@ class Fragmenter:
 
     def __init__(self, formats: Sequence[TrackFormat], *, hold_ns: int = HOLD_NS) -> None:
         self._tracks = [_Track(index, form) for index, form in enumerate(formats)]
+        self._aside: list[tuple[int, AccessUnit]] = []  # pushed, with the index of the track, and not looked at yet
         self._ready: deque[_Ready] = deque()
         self._ready_bytes = 0
         self._held_bytes = 0
@@ -173,20 +189,43 @@ class Fragmenter:
     @property
     def oldest_arrival_ns(self) -> int | None:
         """Arrival of the oldest unit pushed and not yet taken; None when there is none."""
+        self._work_off()
         arrivals = [track.held[0].arrival_ns for track in self._tracks if track.held]
         if self._ready:
-            arrivals.append(self._ready[0].arrival_ns)
+            arrivals.append(self._ready[0].sample.arrival_ns)
         return min(arrivals, default=None)
 
     def push(self, unit: AccessUnit, track: int | None = None) -> None:
         """Takes one unit; `track` where its index in the session is not that of the writer. Units of a track in decoding order."""
-        into = self._tracks[unit.track if track is None else track]
+        self._aside.append((unit.track if track is None else track, unit))
         self._held_bytes += len(unit.data)
-        ready = into.exchange(unit, self._part)
-        if ready is not None:
-            self._ready.append(ready)
-            self._moved(len(ready.sample.data))
+
+    def _work_off(self) -> None:
+        """Brings in what was pushed since."""
+        if not self._aside:
             return
+        aside, self._aside = self._aside, []
+        found: list[tuple[_Track, AccessUnit, list[Sample]]] = []
+        for track in self._tracks:
+            units = [unit for index, unit in aside if index == track.index]
+            if not units:
+                continue
+            samples = track.straight(units)
+            if samples is None:
+                for index, unit in aside:
+                    self._push(self._tracks[index], unit)
+                return
+            found.append((track, units[-1], samples))
+        ready: list[_Ready] = []
+        for track, newest, samples in found:
+            track.went_straight(newest, samples)
+            ready += [_Ready(track.index, sample, self._part) for sample in samples]
+        if len(found) > 1:
+            ready.sort(key=_arrival)
+        self._ready += ready
+        self._moved(sum([len(item.sample.data) for item in ready]))
+
+    def _push(self, into: _Track, unit: AccessUnit) -> None:
         if into.jumped(unit):
             self._moved(into.release(self._part, self._ready, keep=0))
             into.restart()
@@ -196,6 +235,7 @@ class Fragmenter:
 
     def set_format(self, track: int, new: TrackFormat) -> None:
         """New parameter sets in mid-stream: a larger reorder depth counts from here on; a smaller one would gain nothing."""
+        self._work_off()
         into = self._tracks[track]
         into.reorder = min(max(new.reorder_depth, into.reorder), MAX_REORDER)
 
@@ -209,6 +249,7 @@ class Fragmenter:
 
         Call again while `due` still says so.
         """
+        self._work_off()
         for track in self._tracks:
             expired_ns = now_ns - self._hold_ns
             self._moved(track.release(self._part, self._ready, keep=track.reorder + 1, expired_before_ns=expired_ns))
@@ -216,6 +257,7 @@ class Fragmenter:
 
     def flush(self, *, max_bytes: int = MAX_BYTES) -> Cut | None:
         """The same with nothing held back, at the end of a session, a run or the writer. Call until it returns None."""
+        self._work_off()
         for track in self._tracks:
             self._moved(track.release(self._part, self._ready, keep=0))
             track.restart()
@@ -230,34 +272,43 @@ class Fragmenter:
     def _cut(self, max_bytes: int) -> Cut | None:
         if not self._ready:
             return None
-        taken: list[list[_Ready]] = [[] for _ in self._tracks]
-        part = self._ready[0].part
-        size = count = 0
-        while self._ready and self._ready[0].part == part and count < MAX_SAMPLES:
-            length = len(self._ready[0].sample.data)
-            if count and size + length > max_bytes:
-                break
-            item = self._ready.popleft()
-            taken[item.track].append(item)
-            size += length
-            count += 1
-        self._ready_bytes -= size
-        groups = [group for group in taken if group]
+        items = self._take_ready(max_bytes)
+        groups = [(track, [item.sample for item in items if item.track == track.index]) for track in self._tracks]
+        groups = [(track, samples) for track, samples in groups if samples]
         if self._lead_s is None:
             self._lead_s = LEAD_S if any(track.reorders() for track in self._tracks) else 0
-        samples = [_track_samples(group, self._tracks[group[0].track]) for group in groups]
-        fragment = Fragment(samples, lead_s=self._lead_s)
-        firsts = tuple(FirstSample(group[0].track, group[0].sample.pts, group[0].arrival_ns) for group in groups)
-        arrivals = [item.arrival_ns for group in groups for item in group]
+        fragment = Fragment([_track_samples(samples, track) for track, samples in groups], lead_s=self._lead_s)
+        firsts = tuple(FirstSample(track.index, samples[0].pts, samples[0].arrival_ns) for track, samples in groups)
+        arrivals = [item.sample.arrival_ns for item in items]
         left = [track.held[0].arrival_ns for track in self._tracks if track.held]
-        left += [item.arrival_ns for item in self._ready]
+        left += [item.sample.arrival_ns for item in self._ready]
         arrived_to = min(max(arrivals), min(left) - 1) if left else max(arrivals)
         return Cut(fragment, firsts, min(*arrivals, arrived_to), arrived_to)
 
+    def _take_ready(self, max_bytes: int) -> list[_Ready]:
+        """One unit at least, of one part, in the order they became ready."""
+        ready, part = self._ready, self._ready[0].part
+        if self._ready_bytes <= max_bytes and len(ready) <= MAX_SAMPLES and ready[-1].part == part:
+            self._ready, self._ready_bytes = deque(), 0
+            return list(ready)
+        items: list[_Ready] = []
+        size = 0
+        while ready and ready[0].part == part and len(items) < MAX_SAMPLES:
+            length = len(ready[0].sample.data)
+            if items and size + length > max_bytes:
+                break
+            items.append(ready.popleft())
+            size += length
+        self._ready_bytes -= size
+        return items
 
-def _track_samples(group: Sequence[_Ready], track: _Track) -> TrackSamples:
+
+def _arrival(item: _Ready) -> int:
+    return item.sample.arrival_ns
+
+
+def _track_samples(samples: Sequence[Sample], track: _Track) -> TrackSamples:
     """Durations inside the fragment follow from the decoding times, which a violation of R may have moved since the release."""
-    samples = [item.sample for item in group]
     timed = [
         sample
         if sample.dts + sample.duration == after.dts
@@ -265,7 +316,9 @@ def _track_samples(group: Sequence[_Ready], track: _Track) -> TrackSamples:
         for sample, after in pairwise(samples)
     ]
     timed.append(samples[-1])
-    newest = max(timed, key=lambda sample: sample.pts)
+    newest = timed[-1]
+    if newest.pts < max([sample.pts for sample in timed]):
+        newest = max(timed, key=lambda sample: sample.pts)
     return TrackSamples(track.index, track.kind, track.clock_rate, timed, newest.pts + newest.duration)
 
 

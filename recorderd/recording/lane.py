@@ -46,6 +46,16 @@ class LaneTrack:
     waiting_ns: int = 0  # the oldest unit that is not durable
     interval_ns: int = 0  # between units, smoothed: part of the hold-back
 
+    def arrived(self, now_ns: int, count: int) -> None:
+        """`count` units at once."""
+        if before_ns := self.received_ns:
+            step = (now_ns - before_ns) // count
+            before = self.interval_ns
+            self.interval_ns = before + (step - before) * min(count, 8) // 8 if before else step
+        self.received_ns = now_ns
+        if not self.waiting_ns:
+            self.waiting_ns = now_ns
+
 
 @dataclass(slots=True)
 class _Sent:
@@ -119,6 +129,9 @@ class Lane:
 
     def take(self, units: Sequence[AccessUnit]) -> None:
         """Units of the session in decoding order; those of other tracks are passed over. Nothing goes in before a key frame."""
+        if self._under_way and units and units[0].arrival_ns == units[-1].arrival_ns:
+            self._take_together(units)
+            return
         for unit in units:
             place = self._by_stream.get(unit.track)
             if place is None:
@@ -138,16 +151,37 @@ class Lane:
             self._fragmenter.push(unit, index)
             self._arrived(track, unit)
 
+    @property
+    def _under_way(self) -> bool:
+        """Whether nothing is special about what comes next."""
+        return self.has_key and not (self._skip_until_key or self._broken or self.unstorable)
+
+    def _take_together(self, units: Sequence[AccessUnit]) -> None:
+        """What one sweep completed, once the lane is under way."""
+        counts: dict[int, int] = {}
+        size = 0
+        by_stream, push = self._by_stream, self._fragmenter.push
+        for unit in units:
+            number = unit.track
+            if number in by_stream:
+                push(unit, by_stream[number][0])
+                size += len(unit.data)
+                counts[number] = counts.get(number, 0) + 1
+        if counts:
+            now_ns = units[0].arrival_ns
+            for number, count in counts.items():
+                by_stream[number][1].arrived(now_ns, count)
+                self.counters.units += count
+            self._grew(now_ns, size)
+
     def _arrived(self, track: LaneTrack, unit: AccessUnit) -> None:
-        now_ns, size, sizes, counters = unit.arrival_ns, len(unit.data), self._sizes, self.counters
-        if before_ns := track.received_ns:
-            step = now_ns - before_ns
-            track.interval_ns = track.interval_ns + (step - track.interval_ns) // 8 if track.interval_ns else step
-        track.received_ns = now_ns
-        if not track.waiting_ns:
-            track.waiting_ns = now_ns
-        counters.units += 1
-        counters.bytes += size
+        track.arrived(unit.arrival_ns, 1)
+        self.counters.units += 1
+        self._grew(unit.arrival_ns, len(unit.data))
+
+    def _grew(self, now_ns: int, size: int) -> None:
+        sizes = self._sizes
+        self.counters.bytes += size
         sizes.append((now_ns, size))
         self._window_bytes += size
         oldest_ns = now_ns - _RATE_WINDOW_NS
