@@ -194,7 +194,9 @@ def check_video(rig: MotionRig, receiver: uuid.UUID, stored: list[StoredSample])
         key = bisect_right(arrivals, begins - BEFORE_NS) - 1
         while not arrived[key].key:
             key -= 1
-        must.update(range(key, bisect_right(arrivals, ends + AFTER_NS)))
+        must.update(
+            range(key, bisect_left(arrivals, ends + AFTER_NS))
+        )  # what comes at that very instant may be left out
     missing = must - set(numbers)
     assert not missing, f"{len(missing)} pictures are missing: {sorted(missing)[:5]}"
     assert len(numbers) < 0.9 * len(arrived), "there are pauses between the events"
@@ -210,7 +212,7 @@ def check_audio(rig: MotionRig, receiver: uuid.UUID, stored: list[StoredSample])
     assert all(bytes(s.data) == arrived[n].data for n, s in zip(numbers, stored, strict=True))
     must: set[int] = set()
     for begins, ends in activities(rig):
-        must.update(range(bisect_right(arrivals, begins - BEFORE_NS), bisect_right(arrivals, ends + AFTER_NS)))
+        must.update(range(bisect_right(arrivals, begins - BEFORE_NS), bisect_left(arrivals, ends + AFTER_NS)))
     missing = must - set(numbers)
     assert not missing, f"{len(missing)} packets of sound are missing: {sorted(missing)[:5]}"
 
