@@ -25,6 +25,7 @@ from recorderd.events.broker import Broker
 from recorderd.events.cameras import UNIVERSAL_MOTION, CameraEvents
 from recorderd.events.history import History
 from recorderd.media.nal import split_lengths
+from recorderd.model.causes import GapCause
 from recorderd.model.job import (
     EventCondition,
     EventFilter,
@@ -41,6 +42,7 @@ from recorderd.model.recording import Recording, RecordingConfiguration, Track, 
 from recorderd.model.stream import AccessUnit, MediaKind
 from recorderd.recording.export_plan import WantedTrack
 from recorderd.recording.exports import make_plan
+from recorderd.ring.ledger.timeline import bars
 from recorderd.ring.playback import play
 from recorderd.ring.samples import StoredSample
 from tests.e2e.rig import Rig
@@ -271,3 +273,48 @@ def test_triggers_at_random_instants(streams: int) -> None:
 @pytest.mark.parametrize("streams", [1, 2])
 def test_a_thousand_triggers_at_random_instants(streams: int) -> None:
     run_simulated(lambda clock: run(clock, 1000, streams))
+
+
+def test_motion_just_after_a_reset_has_what_led_up_to_it() -> None:
+    """Before reaches into the session that ended: its pictures, the gap with its cause, then those of the session after it."""
+
+    async def main(clock: FakeClock) -> None:
+        camera, source = moving("one", clock, 1)
+        async with camera, MotionRig(clock, [camera], slots=32) as rig:
+            advancing = asyncio.create_task(rig.keep_time())
+            await asyncio.sleep(12)
+            camera.reset()
+            await camera.until(lambda: camera.accepted == 2 and camera.playing == 1)
+            await asyncio.sleep(0.6)
+            source.set(VMD4, True)
+            await asyncio.sleep(4)
+            source.set(VMD4, False)
+            await asyncio.sleep(10)
+            advancing.cancel()
+            (receiver,) = rig.receivers.values()
+            arrived = rig.units[receiver, MediaKind.VIDEO]
+            stored, _ = await rig.exported("one")
+            (begins,), (ends,) = rig.triggers, rig.stills
+            offset_ns = clock.realtime_ns() - clock.boottime_ns()
+            video = rig.tracks["one"][0].id
+            found = bars(rig.ledger.queries.timeline(rig.recording, video, 0, clock.realtime_ns()), video)
+        arrivals = [unit.arrival_ns for unit in arrived]
+        key = bisect_right(arrivals, begins - BEFORE_NS) - 1
+        while not arrived[key].key:
+            key -= 1
+        last = bisect_left(arrivals, ends + AFTER_NS)
+        asked = [slices(unit.data) for unit in arrived[key:last]]
+        assert [slices(sample.data) for sample in stored][: len(asked)] == asked
+        restart = next(
+            n
+            for n in range(1, len(arrived))
+            if arrived[n].pts < arrived[n - 1].pts or arrived[n].arrival_ns - arrivals[n - 1] > S // 2
+        )
+        assert key < restart < last, "of both sessions"
+        before, gap, after = (bar for bar in found)
+        assert (before.cause, gap.cause, after.cause) == (None, GapCause.CAMERA_RESET, None)
+        assert abs(before.start_ns - offset_ns - arrivals[key]) < S // 2
+        assert abs(gap.start_ns - offset_ns - arrivals[restart - 1]) < S // 2
+        assert abs(gap.stop_ns - offset_ns - arrivals[restart]) < S // 2
+
+    run_simulated(main)
