@@ -33,6 +33,10 @@ class CatalogueFiles:
         self._sequence = best[0] if best is not None else 0
         return (None if best is None else best[1]), faults
 
+    def distrust(self) -> None:
+        """The next `write` writes, whatever was written last."""
+        self._written_crc = None
+
     async def write(self, body: bytes) -> None:
         """Writes and flushes the older file unless this body was written last. Raises OSError."""
         crc = crc32(body)

@@ -25,6 +25,7 @@ from recorderd.ring.layout import (
     SlotTrack,
     TrackPart,
     align,
+    crc32,
     data_offset_for,
     free_box,
     index_entry,
@@ -201,6 +202,7 @@ class OpenSlot:
             source=self.spec.source,
             priority=self.spec.priority,
             previous=self.previous,
+            moov_crc=crc32(self.moov),
         )
 
     def media_ns(self, record: FragmentRecord) -> int:

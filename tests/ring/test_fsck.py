@@ -120,13 +120,15 @@ def test_a_sound_ring_is_found_sound_while_it_records() -> None:
     on_a_bench(body)
 
 
-@pytest.mark.parametrize("where", ["head", "index", "media", "checkpoint", "identity"])
+@pytest.mark.parametrize("where", ["head", "moov", "index", "media", "checkpoint", "identity"])
 def test_one_flipped_byte_is_named_and_repaired_where_it_can_be(where: str) -> None:
     async def body(bench: Bench) -> None:
         slot = bench.closed_slot()
         path = f"slots/000/{slot:06d}.mp4"
         if where == "head":
             bench.flip(path, 100)
+        elif where == "moov":
+            bench.flip(path, 3 * 4096 + 100)
         elif where == "index":
             bench.flip(path, bench.disk.files[path].data.rfind(b"RECINDX") - 100)
         elif where == "media":
@@ -137,17 +139,15 @@ def test_one_flipped_byte_is_named_and_repaired_where_it_can_be(where: str) -> N
             bench.flip("recorderd.id", 4096 + 20)
         found = await bench.check()
         subject = {"checkpoint": "checkpoints", "identity": "recorderd.id"}.get(where, f"slot {slot}")
-        invariant = {"head": "I2", "index": "I5", "media": "I1", "checkpoint": "I8", "identity": "I8"}[where]
+        invariant = {"head": "I2", "moov": "I2", "index": "I5", "media": "I1", "checkpoint": "I8", "identity": "I8"}[
+            where
+        ]
         assert faults(found) == [(invariant, subject)], found.findings
         assert not found.clean
         mended = await bench.check(repair=True)
         again = await bench.check()
-        if where in ("head", "identity"):
-            assert not again.clean
-        else:
-            assert [f for f in mended.findings if f.repaired], mended.findings
-        if where in ("index", "checkpoint"):
-            assert faults(again) == []
+        assert [f for f in mended.findings if f.repaired], mended.findings
+        assert faults(again) == []
         if where == "media":
             causes = [c for n in (1, 2) for c in bench.causes(n)]
             assert causes == [GapCause.ROT]

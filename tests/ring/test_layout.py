@@ -53,7 +53,7 @@ IDENTITY = DiskIdentity(DISK, 1_700_000_000_000_000_000, 64 << 20, 29_000, 4096,
 SLOT = SlotIdentity(
     DISK, REF, 64 << 20, 32768, 700, 77, uuid.UUID(int=1), uuid.UUID(int=2), BOOT, 123_456_789, 1_700_000_000_123_456_789, 3,
     (SlotTrack(uuid.UUID(int=3), Codec.H264, 90_000, "VIDEO001"), SlotTrack(uuid.UUID(int=4), Codec.AAC, 48_000, "AUDIO001")),
-    "Gate – north", "gate camera", -2, SlotRef(4, 9), bytes(range(32)),
+    "Gate – north", "gate camera", -2, SlotRef(4, 9), bytes(range(32)), 0, 0xC0FFEE,
 )  # fmt: skip
 RECORD = FragmentRecord(
     DISK, REF.generation, 6, 8192, 5000, 12, 3, 1_700_000_000_000_000_001, 111, 222, BOOT, 77,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recorderd.ring.device import FormatDevice
 from recorderd.ring.fsck.files import check_checkpoints, check_files
 from recorderd.ring.fsck.findings import Progress, Report, Severity, no_progress
+from recorderd.ring.fsck.heads import check_heads
 from recorderd.ring.fsck.slots import check_slot, show_slot
 from recorderd.ring.fsck.tables import check_tables, unshown_slots
 from recorderd.ring.layout import SlotState
@@ -33,9 +34,13 @@ async def check_ring(
         done = await show_slot(store, ref) if repair else ""
         report.add(Severity.WARNING, "I10", f"slot {ref.slot}", "holds media that no timeline shows", done)
     slots = store.table.in_state(SlotState.CLOSED)
+    heads = []
     for number, slot in enumerate(slots):
-        await check_slot(store, slot, report, deep=deep, repair=repair)
+        head = await check_slot(store, ledger, slot, report, deep=deep, repair=repair)
+        if head is not None:
+            heads.append(head)
         progress(number + 1, len(slots))
+    await check_heads(store, heads, report, repair=repair)
     bad = store.table.count(SlotState.BAD)
     if bad:
         report.add(Severity.NOTICE, "", "slots", f"{bad} slots are bad and not used any more")

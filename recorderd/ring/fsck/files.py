@@ -16,6 +16,7 @@ from recorderd.ring.files import (
     read_bytes,
     slot_folder,
     slot_path,
+    write_bytes,
 )
 from recorderd.ring.formatting import history_bytes_for
 from recorderd.ring.fsck.findings import Report, Severity
@@ -81,30 +82,36 @@ async def check_checkpoints(store: Store, report: Report, *, repair: bool) -> No
             report.add(Severity.WARNING, "I8", "checkpoints", f"{fault} (the other one is good)", done)
     for fault in catalogue_faults:
         report.add(Severity.WARNING, "I10", "catalogue", fault, done)
-    await _check_identity(store, report)
+    await _check_identity(store, report, repair=repair)
 
 
-async def _check_identity(store: Store, report: Report) -> None:
+async def _check_identity(store: Store, report: Report, *, repair: bool) -> None:
     io = store.io
-    handle = await io.calls.run(io.device.open, IDENTITY, writable=False, size=IDENTITY_BYTES)
+    handle = await io.calls.run(io.device.open, IDENTITY, writable=repair, size=IDENTITY_BYTES)
     try:
         data = await read_bytes(io.device, io.calls, io.buffers, handle, 0, IDENTITY_BYTES)
+        for copy, at in (("first", 0), ("second", BLOCK)):
+            try:
+                DiskIdentity.unpack(data[at : at + BLOCK])
+            except CorruptStructure as error:
+                done = ""
+                if repair:
+                    await write_bytes(io.device, io.calls, io.buffers, handle, at, store.identity.pack())
+                    await io.calls.run(io.device.datasync, handle)
+                    done = "written anew"
+                report.add(Severity.WARNING, "I8", IDENTITY, f"its {copy} copy is damaged: {error}", done)
     finally:
         await io.calls.run(io.device.close, handle)
-    for copy, at in (("first", 0), ("second", BLOCK)):
-        try:
-            DiskIdentity.unpack(data[at : at + BLOCK])
-        except CorruptStructure as error:
-            report.add(Severity.WARNING, "I8", IDENTITY, f"its {copy} copy is damaged: {error}")
 
 
 async def _write_both(store: Store) -> str:
     if store.ledger.has_items() or store.corrections:
         return ""  # what is queued must reach the journal before a snapshot may claim it; the next check repairs
     for _ in CHECKPOINTS:
+        store.catalogue.distrust()
         store.offer_snapshot(store.take_snapshot(store.journal.sequence))
         try:
             await store.write_checkpoint()
         except (OSError, CheckpointTooLarge) as error:
             return f"could not be written anew: {error}"
-    return "both checkpoints written anew"
+    return "both copies written anew"

@@ -6,6 +6,7 @@ from recorderd.ring.border import SlotRef
 from recorderd.ring.device import UnsafeFile
 from recorderd.ring.files import read_bytes, slot_path
 from recorderd.ring.fsck.findings import Report, Severity
+from recorderd.ring.fsck.heads import SlotHead, moov_is_good
 from recorderd.ring.layout import (
     MIN_DATA_OFFSET,
     CorruptStructure,
@@ -15,6 +16,7 @@ from recorderd.ring.layout import (
     unpack_tail,
 )
 from recorderd.ring.leases import Lease
+from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.open_slot import span_updates
 from recorderd.ring.scan import Walk, read_slot_identity, walk_fragments
 from recorderd.ring.slot_writing import write_end
@@ -23,50 +25,52 @@ from recorderd.ring.store import Store
 _LEASE_S = 120.0
 
 
-async def check_slot(store: Store, slot: int, report: Report, *, deep: bool, repair: bool) -> None:
-    """I1, I2, I5 for a closed slot, under a lease. Slots in other states, and those recovery still has to scan, are left alone."""
+async def check_slot(
+    store: Store, ledger: RingLedger, slot: int, report: Report, *, deep: bool, repair: bool
+) -> SlotHead | None:
+    """I1, I2, I5 for a closed slot, under a lease; how its head is. Slots in other states, and those recovery still has to
+    scan, are left alone."""
     if slot in store.unscanned or store.table.state(slot) is not SlotState.CLOSED:
-        return
+        return None
     ref = store.table.ref(slot)
     lease = store.leases.take(ref, _LEASE_S)
     try:
-        await _check(store, ref, lease, report, deep=deep, repair=repair)
+        return await _check(store, ledger, ref, lease, report, deep=deep, repair=repair)
     except UnsafeFile as error:
         report.add(Severity.ERROR, "I6", f"slot {slot}", str(error))
     except OSError as error:
         report.add(Severity.ERROR, "I1", f"slot {slot}", f"cannot be read: {error.strerror or error}")
     finally:
         store.leases.end(lease)
+    return None
 
 
-async def _check(store: Store, ref: SlotRef, lease: Lease, report: Report, *, deep: bool, repair: bool) -> None:
+async def _check(
+    store: Store, ledger: RingLedger, ref: SlotRef, lease: Lease, report: Report, *, deep: bool, repair: bool
+) -> SlotHead | None:
     io, slot_bytes = store.io, store.identity.slot_bytes
     handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=repair, size=slot_bytes)
     try:
         identity = await read_slot_identity(io, handle)
         subject = f"slot {ref.slot}"
         fragments = int(store.table.rows["fragments"][ref.slot])
-        if identity is None:
-            report.add(
-                Severity.ERROR, "I2", subject, "its identity block is damaged: players and export cannot use the slot"
-            )
-        elif (identity.disk_id, identity.ref) != (store.disk_id, ref):
+        if identity is not None and (identity.disk_id, identity.ref) != (store.disk_id, ref):
             report.add(
                 Severity.ERROR,
                 "I2",
                 subject,
                 f"says it is slot {identity.ref.slot}, generation {identity.ref.generation}",
             )
-            return
+            return None
         tail_good = await _tail_is_good(store, handle, ref)
         if deep or not tail_good:
             start = identity.data_offset if identity is not None else MIN_DATA_OFFSET
             walk = await walk_fragments(io, handle, store.identity, ref, start, claimed=fragments, beyond=deep)
             lease.renew(_LEASE_S)
             if not store.table.is_current(ref):
-                return  # recycled meanwhile
+                return None  # recycled meanwhile
             if deep:
-                _judge(store, ref, walk, fragments, report, repair=repair)
+                _judge(ledger, ref, walk, fragments, report, repair=repair)
             if not tail_good and repair:
                 tail = pack_tail(store.disk_id, ref, [index_entry(record, at) for record, at in walk.good])
                 await write_end(io, handle, tail, walk.end, slot_bytes)
@@ -77,6 +81,7 @@ async def _check(store: Store, ref: SlotRef, lease: Lease, report: Report, *, de
                     Severity.WARNING, "I5", subject, "its index is damaged (readers walk the fragments instead)", done
                 )
         report.slots_checked += 1
+        return SlotHead(ref, identity, identity is None or await moov_is_good(io, handle, identity))
     finally:
         await io.calls.run(io.device.close, handle)
 
@@ -104,20 +109,33 @@ async def show_slot(store: Store, ref: SlotRef) -> str:
     return f"{len(walk.good)} fragments shown again"
 
 
-def _judge(store: Store, ref: SlotRef, walk: Walk, fragments: int, report: Report, *, repair: bool) -> None:
+def _judge(ledger: RingLedger, ref: SlotRef, walk: Walk, fragments: int, report: Report, *, repair: bool) -> None:
     report.fragments_checked += len(walk.good)
     report.bytes_checked += sum(record.fragment_bytes for record, _ in walk.good)
     missing = [number for number in walk.missing if number < fragments]
-    if not missing:
+    shown = [number for number in missing if _is_shown(ledger, ref, number)]
+    known = len(missing) - len(shown)
+    if known:
+        text = f"{known} of {fragments} fragments are rotten; no timeline shows them"
+        report.add(Severity.NOTICE, "I1", f"slot {ref.slot}", text)
+    if not shown:
         return
     done = ""
     if repair:
-        for number in missing:
-            store.ledger.media_rotten(ref, number)
+        for number in shown:
+            ledger.media_rotten(ref, number)
         done = "taken off the timeline"
-    shown = ", ".join(map(str, missing[:8])) + (" ..." if len(missing) > 8 else "")
-    text = f"{len(missing)} of {fragments} fragments do not match their checksums: {shown}"
+    named = ", ".join(map(str, shown[:8])) + (" ..." if len(shown) > 8 else "")
+    text = f"{len(shown)} of {fragments} fragments do not match their checksums: {named}"
     report.add(Severity.ERROR, "I1", f"slot {ref.slot}", text, done)
+
+
+def _is_shown(ledger: RingLedger, ref: SlotRef, fragment: int) -> bool:
+    for spans in ledger.tables.spans.values():
+        rows = spans.rows[spans.of_slot(*ref)]
+        if ((rows["first"] <= fragment) & (rows["first"] + rows["count"] > fragment)).any():
+            return True
+    return False
 
 
 async def _tail_is_good(store: Store, handle: int, ref: SlotRef) -> bool:

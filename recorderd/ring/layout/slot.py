@@ -114,6 +114,7 @@ class SlotIdentity:
     previous: SlotRef = NO_SLOT  # of the same writer; generation 0: none
     previous_digest: bytes = bytes(32)
     incompatible: int = 0
+    moov_crc: int = 0  # 0: not known
 
     def pack_block(self, ftyp: bytes) -> bytes:
         """Block 0: `ftyp` (at most 40 bytes), then the identity as one `uuid` box that fills the block."""
@@ -131,7 +132,7 @@ class SlotIdentity:
             self.slot_bytes,
             self.ref.slot,
             self.ref.generation,
-            0,
+            self.moov_crc,
             self.data_offset,
             self.moov_bytes,
             self.writer_serial,
@@ -158,7 +159,9 @@ class SlotIdentity:
     def unpack_block(cls, block: bytes | memoryview) -> SlotIdentity:
         view = check_block(block, "slot identity")
         fields = _SLOT.unpack_from(view, _IDENTITY_AT)
-        (magic, major, _, incompatible, disk, slot_bytes, slot, generation, _, data, moov, serial, *rest) = fields
+        (magic, major, _, incompatible, disk, slot_bytes, slot, generation, moov_crc, data, moov, serial, *rest) = (
+            fields
+        )
         (
             recording,
             receiver,
@@ -210,6 +213,7 @@ class SlotIdentity:
             SlotRef(prev_slot, prev_generation),
             digest,
             incompatible,
+            moov_crc,
         )
 
 
