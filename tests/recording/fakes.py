@@ -314,6 +314,10 @@ class FakeSource:
         self.buffers[receiver] = []
         self.sinks[receiver].session_closed(session, cause, cause.name)
 
+    def refuse(self, receiver: uuid.UUID, cause: GapCause, detail: str) -> None:
+        """No session comes to be."""
+        self.sinks[receiver].no_session(receiver, cause, detail, 1.0)
+
     def frame(self, receiver: uuid.UUID, document: bytes = b"", *, step_ms: int = 100) -> None:
         """One picture and the audio that goes with it, and a metadata document if there is one."""
         session = self.sessions[receiver]

@@ -7,6 +7,7 @@ import asyncio
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from recorderd.control.receivers import ReceiversFace
@@ -23,6 +24,7 @@ from recorderd.model.streamoptions import BadStreamOptions, parse_stream_options
 from recorderd.protocol import configuration, devices, events, exports, groups, jobs, receivers, recordings, schedules
 from recorderd.protocol.interface import Interface
 from recorderd.protocol.message import Nothing
+from recorderd.recording import topics
 from tests.recording.service_house import ServiceHouse, living
 from tests.simulated_time import FakeClock, run_simulated
 
@@ -73,14 +75,28 @@ def test_every_method_has_a_row() -> None:
     assert METHODS - {method for _, method, _ in rows()} == set()
 
 
-def test_every_fault_has_its_place() -> None:
-    text = TABLE.read_text(encoding="utf-8")
-    for name in (
-        "NoRecording", "NoTrack", "NoRecordingJob", "BadConfiguration", "BadMode", "BadDuration", "MaxRecordings", "MaxTracks",
-        "MaxRecordingJobs", "MaxReceivers", "CannotDelete", "CannotDeleteReceiver", "UnknownToken", "NoConfig",
-    ):  # fmt: skip
-        assert name in text
-        assert any(kind.__name__ == name for kind in all_faults(Fault)), name
+def test_every_fault_capability_and_topic_of_the_code_has_its_row() -> None:
+    """So that none is added without one."""
+    demands = [demand for demand, _, _ in rows()]
+    for fault in all_faults(Fault) - {Fault}:
+        if not fault.__name__.startswith("_"):
+            assert any(d.startswith(f"fault {fault.__name__}:") for d in demands), fault.__name__
+    for field in recordings.Capabilities.__struct_fields__:
+        assert any(f"(`{field}`)" in d for d in demands), field
+    for name, topic in vars(topics).items():
+        if name.isupper() and isinstance(topic, str):
+            assert any(d == f"`{topic}`" for d in demands), topic
+
+
+def test_every_clause_that_demands_something_has_a_row() -> None:
+    """The clauses of sections 4, 5 and Annex A in which the text says *shall*, or describes an operation, an event or an example."""
+    clauses = [
+        "4.1.1", "4.1.2", "4.1.3", "5.1", "5.2", "5.3.1", "5.3.2", "5.3.3", "5.3.4", *(f"5.{n}" for n in range(4, 26)),
+        "5.26.1", "5.26.2", "5.26.3", "5.26.4", "5.27.1", "5.27.2", "Annex A",
+    ]  # fmt: skip
+    demands = [demand for demand, _, _ in rows()]
+    for clause in clauses:
+        assert any(d.startswith(f"{clause} ") or f", {clause} " in d for d in demands), clause
 
 
 def all_faults(kind: type[Fault]) -> set[type[Fault]]:
@@ -88,17 +104,24 @@ def all_faults(kind: type[Fault]) -> set[type[Fault]]:
 
 
 def test_capabilities_are_made_from_the_limits(tmp_path: Path) -> None:
-    limits = Limits(recordings=7, jobs=9, receivers=5, schedules=3, before_ms=20_000, max_rate_kbps=16_000)
+    limits = Limits(
+        recordings=7,
+        jobs=9,
+        receivers=5,
+        schedules=3,
+        before_ms=20_000,
+        max_rate_kbps=16_000,
+        max_total_rate_kbps=32_000,
+    )
     house = ServiceHouse(FakeClock(), tmp_path / "s", limits=limits)
     recording = asyncio.run(RecordingsFace(service=house.service)._get_capabilities(Nothing(), None))  # type: ignore[arg-type]
-    assert (recording.max_recordings, recording.max_recording_jobs, recording.max_rate_kbps) == (7, 9, 16_000.0)
-    assert (recording.before_event_limit_ms, recording.event_recording, recording.scheduled_recording) == (
-        20_000,
-        True,
-        True,
-    )
-    assert {"H264", "H265", "JPEG", "AAC", "G711", "G726"} <= set(recording.encodings)
-    assert (recording.export_file_formats, recording.target_formats) == (["MP4"], [])
+    assert msgspec.structs.asdict(recording) == {
+        "dynamic_recordings": True, "dynamic_tracks": True, "encodings": ["H264", "H265", "JPEG", "AV1", "AAC", "G711", "G726", "opus"],
+        "max_rate_kbps": 16_000.0, "max_total_rate_kbps": 32_000.0, "max_recordings": 7, "max_recording_jobs": 9, "options": True,
+        "metadata_recording": True, "export_file_formats": ["MP4"], "scheduled_recording": True, "event_recording": True,
+        "before_event_limit_ms": 20_000, "after_event_limit_ms": 3_600_000, "target_formats": [], "encryption_entry_limit": 8,
+        "encryption_modes": [], "override_segment_duration": False,
+    }  # fmt: skip
     receiver = asyncio.run(ReceiversFace(service=house.service)._get_capabilities(Nothing(), None))  # type: ignore[arg-type]
     assert receiver.supported_receivers == 5
     schedule = asyncio.run(SchedulesFace(service=house.service)._get_capabilities(Nothing(), None))  # type: ignore[arg-type]

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from recorderd.model.causes import GapCause, RecordingState
 from recorderd.model.destination import Destination
+from recorderd.model.device import DeviceSettings
 from recorderd.model.faults import (
+    AlreadyExists,
     BadConfiguration,
     BadDuration,
     BadMode,
     CannotDelete,
     CannotDeleteReceiver,
     Fault,
+    MaxGroups,
+    MaxLocks,
     MaxReceivers,
+    MaxRecordingJobs,
     MaxRecordings,
+    MaxSchedules,
+    MaxStorageConfigurations,
     MaxTracks,
     NoConfig,
+    NoDevice,
     NoRecording,
     NoRecordingJob,
     NotFound,
@@ -30,6 +39,7 @@ from recorderd.model.faults import (
     StorageUnavailable,
     UnknownToken,
 )
+from recorderd.model.group import GroupSettings
 from recorderd.model.job import (
     PROFILE_SOURCE,
     EventCondition,
@@ -62,6 +72,10 @@ from tests.simulated_time import FakeClock, run_simulated
 
 AUTO = (SourceRequest(auto_create_receiver=True),)
 Story = Callable[[ServiceHouse], Awaitable[None]]
+
+
+LOCAL = Destination(token="", type="Local")
+WEEK = "BEGIN:VEVENT\r\nDTSTART:20260101T000000\r\nDTEND:20260101T100000\r\nRRULE:FREQ=WEEKLY\r\nUID:1\r\nEND:VEVENT"
 
 
 def play(tmp_path: Path, story: Story, limits: Limits | None = None) -> None:
@@ -411,6 +425,71 @@ def test_limits(tmp_path: Path) -> None:
             await service.delete_receiver(first.token)
 
     play(tmp_path, story, Limits(recordings=1, receivers=1, jobs=3))
+
+
+def test_every_other_limit_and_name(tmp_path: Path) -> None:
+    """Each limit is reached once, and told with its figure; each name that is taken or unknown is refused."""
+
+    async def story(house: ServiceHouse) -> None:
+        service = house.service
+        recording = await service.create_recording(RecordingConfiguration())
+        await service.create_device("door", DeviceSettings())
+        await service.create_receiver(ReceiverConfiguration())
+        await service.create_job(JobRequest(recording=recording.token, sources=(SourceRequest(token="receiver-1"),)))
+        await service.create_group("g", GroupSettings())
+        await service.create_destination(LOCAL, {})
+        days = SpecialDayGroup(token="d", name="d", days="")
+        await service.set_special_days(days)
+        week = Schedule(token="s", name="s", standard=WEEK)
+        await service.create_schedule(week)
+        lock = await service.media.lock(recording.token, [], 0, 10, "uid 0", "")
+        house.archive.full = True
+        again = msgspec.structs.replace
+        refused: list[tuple[type[Fault], Callable[[], Coroutine[None, None, object]]]] = [
+            (MaxRecordingJobs, lambda: service.create_job(
+                JobRequest(recording=recording.token, sources=(SourceRequest(token="receiver-1"),)))),
+            (MaxGroups, lambda: service.create_group("h", GroupSettings())),
+            (MaxStorageConfigurations, lambda: service.create_destination(LOCAL, {})),
+            (MaxSchedules, lambda: service.create_schedule(again(week, token="t"))),
+            (MaxSchedules, lambda: service.set_special_days(again(days, token="e"))),
+            (MaxLocks, lambda: service.media.lock(recording.token, [], 0, 10, "uid 0", "")),
+            (AlreadyExists, lambda: service.create_device("door", DeviceSettings())),
+            (AlreadyExists, lambda: service.create_schedule(week)),
+            (AlreadyExists, lambda: service.restore(house.service.objects)),
+            (NoDevice, lambda: service.update_device("x", DeviceSettings())),
+            (NotFound, lambda: service.delete_group("x")),
+            (NotFound, lambda: service.delete_schedule("x")),
+            (NotFound, lambda: service.delete_special_days("x")),
+            (NotFound, lambda: service.media.unlock(lock.id + 1)),
+            (NoConfig, lambda: service.delete_destination("x")),
+        ]  # fmt: skip
+        for fault, call in refused:
+            before = house.state.transactions
+            with pytest.raises(fault) as raised:
+                await call()
+            assert type(raised.value) is fault
+            if fault.kind.endswith("s") and fault is not MaxLocks:
+                assert raised.value.expected in ("1", "2"), "the limit is in the answer"
+            assert house.state.transactions == before
+
+    play(
+        tmp_path, story,
+        Limits(recordings=2, jobs=1, groups=1, destinations=1, schedules=1, special_day_groups=1),
+    )  # fmt: skip
+
+
+def test_a_connection_that_fails_is_an_event(tmp_path: Path) -> None:
+    async def story(house: ServiceHouse) -> None:
+        recording = await house.service.create_recording(RecordingConfiguration())
+        token, receiver = await house.new_receiver()
+        await house.service.create_job(
+            JobRequest(recording=recording.token, mode="Active", sources=(SourceRequest(token=token),))
+        )
+        house.source.refuse(receiver, GapCause.CAMERA_REFUSED, "401 Unauthorized")
+        (failed,) = house.of(topics.CONNECTION_FAILED)
+        assert (failed.source, failed.data) == ((("ReceiverToken", token),), (("MediaUri", "rtsp://192.0.2.1/a"),))
+
+    play(tmp_path, story)
 
 
 def test_override_segment_duration(tmp_path: Path) -> None:
