@@ -77,9 +77,6 @@ class Consumption:
                 out[key] = value
         return out
 
-    def total_rate(self, now_ns: int) -> float:
-        return sum(self.rates(now_ns).values())
-
     def forecast_ns(self, usable_slots: int, slot_bytes: int, now_ns: int, limits_ns: Mapping[Any, int]) -> int | None:
         """Boot time between the oldest and the newest data of a full ring with so many slots in circulation."""
         rates = self.rates(now_ns)

@@ -273,9 +273,13 @@ class Store:
         return None if forecast is None else round(forecast * slot_share(self.usable_slots(), len(self.open)))
 
     def update_pool_target(self) -> None:
-        """About 2 and what fills within 10 s, at most a sixteenth of the ring (format.md section 8)."""
-        rate = self.consumption.total_rate(self.clock.boottime_ns())
-        wanted = 2 + round(rate * 10 / self.identity.slot_bytes)
+        """About 2 and what fills within 10 s, at most a sixteenth of the ring (format.md section 8).
+
+        Cameras that began together fill their slots together: who has to wait for a reservation costs a flush of its own.
+        """
+        rates = self.consumption.rates(self.clock.boottime_ns())
+        filling = sum(slot.slot_bytes - slot.end < 10 * rates.get(key, 0.0) for key, slot in self.open.items())
+        wanted = 2 + max(filling, round(sum(rates.values()) * 10 / self.identity.slot_bytes))
         self.pool_target = max(1, min(wanted, len(self.table) // 16))
 
     # --- checkpoints ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -157,5 +158,31 @@ def test_a_burst_does_not_make_slots_close_all_but_empty() -> None:
         for f in feeds:
             starts = [s.from_ns for s in ring.store.summaries() if s.recording == f.writer.spec.recording]
             assert min(starts) <= began_ns, "of the last 80 s something is gone already"
+
+    run_simulated(main)
+
+
+def test_cameras_that_began_together_do_not_wait_for_slots() -> None:
+    """One flush a tick, though twenty writers need their next slot within the same one."""
+
+    async def main(clock: FakeClock) -> None:
+        disk = ForgetfulDisk()
+        await formatted(disk, slots=640, slot_bytes=1 << 20, journal_blocks=1024)
+        ring = ring_on(disk, clock, Watcher())
+        assert await ring.mount()
+        feeds = [feed(ring, clock, n) for n in range(20)]
+        flushes: list[int] = []
+        for _ in range(100):
+            for f in feeds:
+                f.append(0, 50_000)
+                f.serials.clear()
+            await ring.tick()
+            if ring.store is not None and ring.store.snapshot is not None:
+                await ring.store.write_checkpoint()
+            flushes.append(ring.status().statistics.flushes)
+            clock.advance(1)
+        assert ring.status().statistics.slots_closed >= 4 * 20
+        once = [after - before for before, after in pairwise(flushes[20:])]  # the first slots are taken all at once
+        assert set(once) == {1}
 
     run_simulated(main)
