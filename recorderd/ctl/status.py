@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, session: Session) -> int:
         from recorderd.ctl.without_daemon import describe  # only when the daemon is away
 
         print(f"recorderctl: {lost}", file=sys.stderr)
-        sys.stdout.write(describe())
+        sys.stdout.write(describe(session.socket_path))
         return 2
     rows = None if arguments.all or not sys.stdout.isatty() else os.get_terminal_size().lines
     session.show(status, lambda: render(status, rows))

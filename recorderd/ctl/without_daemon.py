@@ -7,14 +7,26 @@ import time
 from pathlib import Path
 
 from recorderd.ctl.table import age
+from recorderd.protocol.client import DEFAULT_SOCKET
 from recorderd.protocol.printable import printable
 
 _PROPERTIES = "ActiveState,SubState,Result,ExecMainStatus,NRestarts,StatusText"
-_RING = Path("/srv/recorderd")
 
 
-def describe(ring: Path = _RING) -> str:
-    return "\n".join(["CANNOT TELL: recorderd does not answer", _unit(), _newest(ring)]) + "\n"
+def describe(socket_path: str) -> str:
+    lines = ["CANNOT TELL: recorderd does not answer"]
+    if socket_path == DEFAULT_SOCKET:
+        lines.append(_unit())
+    return "\n".join([*lines, _disk(Path(f"{socket_path}.disk"))]) + "\n"
+
+
+def _disk(word: Path) -> str:
+    """Of the ring that the daemon had in use when it last started: it leaves a link to it beside its socket."""
+    try:
+        ring = word.readlink()
+    except OSError:
+        return f"disk: not known; no recorderd has run with this socket since {word.parent} was made"
+    return _newest(ring)
 
 
 def _unit() -> str:
@@ -46,5 +58,5 @@ def _newest(ring: Path) -> str:
     except OSError as error:
         return f"disk: {ring} cannot be read: {error.strerror}"
     if newest is None:
-        return f"disk: no ring at {ring}"
-    return f"disk: last written {age(round((time.time() - newest) * 1000))} ago"
+        return f"disk: no ring at {printable(str(ring))}"
+    return f"disk: {printable(str(ring))} was last written {age(round((time.time() - newest) * 1000))} ago"

@@ -18,7 +18,7 @@ from recorderd.control.peer import AccessRules
 from recorderd.control.server import ControlServer, Limits
 from recorderd.daemon import logs
 from recorderd.daemon.parts import Parts, build, look_up
-from recorderd.daemon.systemd import Notifier, own_socket, passed_socket, watchdog_period_s
+from recorderd.daemon.systemd import Notifier, leave_word, own_socket, passed_socket, watchdog_period_s
 from recorderd.daemon.watchdog import feed
 from recorderd.model.ports import Event
 from recorderd.settings import Settings, SettingsError
@@ -47,6 +47,7 @@ async def run(settings: Settings) -> int:
     except SettingsError as error:
         print(f"recorderd: {error}", file=sys.stderr)
         return EX_CONFIG
+    leave_word(Path(settings.paths.socket), Path(settings.disk.path))
     log.info("recorderd %s starts", __version__)
     await _serve(settings, parts, listening)
     log.info("recorderd ended")

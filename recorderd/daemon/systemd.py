@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -66,6 +67,17 @@ def passed_socket() -> socket.socket | None:
         return None
     os.set_inheritable(_FIRST_FD, False)
     return socket.socket(fileno=_FIRST_FD)
+
+
+def leave_word(socket_path: Path, ring: Path) -> None:
+    """A link beside the socket to the ring in use: for `recorderctl status` when nobody answers. Where it cannot be made nothing is missed
+    but that."""
+    link = socket_path.with_name(f"{socket_path.name}.disk")
+    new = link.with_name(f"{link.name}.new")
+    with contextlib.suppress(OSError):
+        new.unlink(missing_ok=True)
+        new.symlink_to(ring.absolute())
+        new.replace(link)
 
 
 def own_socket(path: Path) -> socket.socket:

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from recorderd.ctl.status import render
 from recorderd.ctl.why import render as render_why
 from recorderd.ctl.without_daemon import describe
+from recorderd.daemon.systemd import leave_word
 from recorderd.protocol import system
+from recorderd.protocol.client import DEFAULT_SOCKET
 
 
 def _camera(name: str, state: system.CameraState = "recording") -> system.Camera:
@@ -161,8 +163,14 @@ def test_why_stops_at_the_first_broken_link() -> None:
 def test_without_a_daemon_the_disk_still_answers(tmp_path: Path) -> None:
     (tmp_path / "slots" / "000").mkdir(parents=True)
     (tmp_path / "slots" / "000" / "000000.mp4").write_bytes(b"x")
-    assert "disk: last written 0." in describe(tmp_path)
-    assert "no ring at" in describe(tmp_path / "none")
+    socket = str(tmp_path / "control")
+    assert "disk: not known" in describe(socket)
+    for ring in (tmp_path / "elsewhere", tmp_path):
+        leave_word(Path(socket), ring)
+        said = describe(socket)
+        assert "systemd" not in said, "it knows of the service's socket only"
+        assert (f"{ring} was last written 0." if ring == tmp_path else f"no ring at {ring}") in said
+    assert "systemd: " in describe(DEFAULT_SOCKET)
 
 
 def test_json_is_the_whole_status() -> None:
