@@ -1,7 +1,7 @@
 """`make run`: a recorder to try, under ./var, with two simulated cameras and a simulated PoE switch.
 
 The cameras are a process of their own and speak real RTSP on loopback. Nothing outside ./var is written, and the machine's network is
-left alone.
+left alone. What dies is started again, as systemd would; what cannot live ends it with the last lines that it said.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from recorderd.protocol import system
 from recorderd.protocol.client import Client, ConnectionLost
 from recorderd.protocol.errors import ControlError
 from recorderd.protocol.message import Nothing
+from recorderd.protocol.printable import printable
 from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskThreads
 from recorderd.ring.files import IDENTITY
@@ -37,6 +38,10 @@ RING = Path("var/ring")
 RING_BYTES = 1 << 30
 SLOT_BYTES = 8 << 20
 SOCKET = Path("var/control")
+LOG = Path("var/log")
+QUICK_S = 10.0  # a part that lives shorter than this ...
+MAX_QUICK = 3  # ... so many times in a row is given up
+EX_CONFIG = 78
 RECORDERCTL = [sys.executable, "-m", "recorderd.ctl.main", "--socket", str(SOCKET)]
 CAMERAS = {"door": "h264-aac", "yard": "h265-g711"}
 
@@ -67,7 +72,7 @@ Two simulated cameras are being recorded into {ring}. In a second terminal:
   recorderctl why yard
   recorderctl poe status
 
-Ctrl-C ends it; what is recorded stays, and the next `make run` goes on.
+What recorderd has to say is in {log}. Ctrl-C ends it; what is recorded stays, and the next `make run` goes on.
 """
 
 
@@ -85,29 +90,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--camera", metavar="RTSP-URL", help="record this camera too")
     arguments = parser.parse_args(argv)
     real = _ask_for(arguments.camera) if arguments.camera else None
-    children: list[subprocess.Popen[bytes]] = []
+    parts: list[Part] = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         durability = _prepare()
-        children.append(_start_cameras())
-        urls = _camera_urls(children[0])
-        children.append(_start_recorder(durability))
-        client = _connected(children[1])
-        _add_cameras(client, urls, real)
-        print(HINTS.format(ring=RING), flush=True)
-        return _show_until_interrupted(client, children)
+        LOG.write_bytes(b"")
+        cameras = Part("the simulated cameras", _start_cameras)
+        parts.append(cameras)
+        urls = _camera_urls(cameras.process)
+        parts.append(Part("recorderd", lambda: _start_recorder(durability)))
+        with _connected(parts[1]) as client:
+            _add_cameras(client, urls, real)
+        print(HINTS.format(ring=RING, log=LOG), flush=True)
+        return _show_until_interrupted(parts)
     except KeyboardInterrupt:
         return 0
-    except (ControlError, ConnectionLost, _CannotStart) as error:
+    except (ControlError, ConnectionLost, CannotGoOn) as error:
         print(f"make run: {error}", file=sys.stderr)
         return 1
     finally:
-        _end(children)
+        _end([part.process for part in parts])
 
 
-class _CannotStart(Exception):
-    pass
+class CannotGoOn(Exception):
+    """In words for the person."""
+
+
+class Part:
+    """A process that is started again when it dies."""
+
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name = name
+        self._start = start
+        self._quick = 0
+        self._began = time.monotonic()
+        self.process = start()
+
+    def look(self) -> str | None:
+        """None while it lives; else it was started again, and this says so. Raises `CannotGoOn`."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._quick = self._quick + 1 if time.monotonic() - self._began < QUICK_S else 0
+        if code == EX_CONFIG or self._quick >= MAX_QUICK:
+            raise CannotGoOn(f"{self.name} {end}; it is not started again. The last lines of {LOG}:\n{_last_lines()}")
+        self._began = time.monotonic()
+        self.process = self._start()
+        return f"{self.name} {end}; started again, as systemd would."
+
+
+def _last_lines(count: int = 10) -> str:
+    return "\n".join(f"  {printable(line, 200)}" for line in LOG.read_text(errors="replace").splitlines()[-count:])
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -164,7 +199,8 @@ def _start_cameras() -> subprocess.Popen[bytes]:
     if not kept.exists():
         kept.write_text(str(_two_free_ports()))
     command = [sys.executable, "-m", "hw.sim.camera", "--h264-aac", "--h265-g711", "--port", kept.read_text().strip()]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    with LOG.open("ab") as log:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
 
 
 def _two_free_ports() -> int:
@@ -177,16 +213,14 @@ def _two_free_ports() -> int:
             except OSError:
                 continue
             return first
-    raise _CannotStart("no two neighbouring free ports on loopback")
+    raise CannotGoOn("no two neighbouring free ports on loopback")
 
 
 def _camera_urls(cameras: subprocess.Popen[bytes]) -> dict[str, str]:
     assert cameras.stdout is not None
     line = cameras.stdout.readline()
     if not line:
-        raise _CannotStart(
-            "the simulated cameras did not start; their error is above (var/camera-port holds their port)"
-        )
+        raise CannotGoOn(f"the simulated cameras did not start (var/camera-port holds their port):\n{_last_lines()}")
     urls = {camera["name"]: camera["url"] for camera in json.loads(line)["cameras"]}
     return {name: urls[kind] for name, kind in CAMERAS.items()}
 
@@ -195,18 +229,19 @@ def _start_recorder(durability: str) -> subprocess.Popen[bytes]:
     config = Path("var/recorderd.toml")
     config.write_text(CONFIG.format(socket=SOCKET, durability=durability))
     command = [sys.executable, "-m", "recorderd", "--config", str(config)]
-    return subprocess.Popen(command, start_new_session=True)
+    with LOG.open("ab") as log:
+        return subprocess.Popen(command, stderr=log, start_new_session=True)
 
 
-def _connected(recorder: subprocess.Popen[bytes]) -> Client:
+def _connected(recorder: Part) -> Client:
     for _ in range(200):
-        if recorder.poll() is not None:
-            raise _CannotStart("recorderd ended at once; its error is above")
+        if (said := recorder.look()) is not None:
+            print(said, flush=True)
         try:
             return Client.connect(str(SOCKET))
         except OSError:
             time.sleep(0.05)
-    raise _CannotStart("recorderd does not open its socket")
+    raise CannotGoOn(f"recorderd does not open its socket. The last lines of {LOG}:\n{_last_lines()}")
 
 
 def _add_cameras(client: Client, urls: dict[str, str], real: Real | None) -> None:
@@ -223,25 +258,33 @@ def _add_cameras(client: Client, urls: dict[str, str], real: Real | None) -> Non
 def _recorderctl(*words: str, stdin: str = "") -> None:
     done = subprocess.run([*RECORDERCTL, *words], input=stdin, text=True, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise _CannotStart(f"recorderctl {words[0]} {words[1]} failed")
+        raise CannotGoOn(f"recorderctl {words[0]} {words[1]} failed")
 
 
-def _show_until_interrupted(client: Client, children: Sequence[subprocess.Popen[bytes]]) -> int:
+def _show_until_interrupted(parts: Sequence[Part]) -> int:
     """The live state: redrawn on a terminal, one line every ten seconds elsewhere."""
     on_terminal = sys.stdout.isatty()
     drawn = 0
     while True:
-        if any(child.poll() is not None for child in children):
-            print("make run: a part ended by itself", file=sys.stderr)
-            return 1
-        status = client.call(system.GET_STATUS, Nothing())
+        for said in filter(None, [part.look() for part in parts]):
+            print(said, flush=True)
+            drawn = 0
+        try:
+            with _connected(parts[1]) as client:
+                status = client.call(system.GET_STATUS, Nothing())
+        except ConnectionLost:
+            time.sleep(0.1)
+            continue
         if on_terminal:
             screen = render(status, os.get_terminal_size().lines)
             print(f"\x1b[{drawn}F\x1b[J" if drawn else "", screen, sep="", end="", flush=True)
             drawn = screen.count("\n")
         else:
             print(status.verdict, flush=True)
-        time.sleep(1 if on_terminal else 10)
+        for _ in range(1 if on_terminal else 10):
+            time.sleep(1)
+            if any(part.process.poll() is not None for part in parts):
+                break
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:

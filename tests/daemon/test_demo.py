@@ -1,0 +1,124 @@
+"""`make run` as a person meets it: what it says, what it does when a part dies, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from recorderd import demo
+from tests.recorder import ROOT, until
+
+pytestmark = pytest.mark.host
+
+
+@contextmanager
+def make_run(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    said = folder / "said"
+    with said.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recorderd.demo"],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out, text=True,
+        )  # fmt: skip
+    try:
+        yield process, said
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def ctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "recorderd.ctl.main", "--socket", "var/control", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def recording(folder: Path) -> bool:
+    done = ctl(folder, "--json", "status")
+    return done.returncode == 0 and json.loads(done.stdout)["verdict"].startswith("RECORDING 2/2")
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Of the demo: those that work in its folder."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            if one.joinpath("cwd").readlink() == folder and b"-m\0" in one.joinpath("cmdline").read_bytes():
+                found.append(int(one.name))
+        except OSError:  # it ended, or is not ours to look at
+            continue
+    return found
+
+
+def pid_of(folder: Path, module: str) -> int:
+    (pid,) = [
+        pid for pid in processes_in(folder)
+        if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    ]  # fmt: skip
+    return pid
+
+
+def test_it_records_survives_a_crash_and_ends_cleanly(tmp_path: Path) -> None:
+    with make_run(tmp_path) as (process, said):
+        until(lambda: "Two simulated cameras are being recorded" in said.read_text())
+        until(lambda: recording(tmp_path))
+        assert "8/8 ports" in ctl(tmp_path, "status").stdout
+        killed = pid_of(tmp_path, "recorderd")
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: "recorderd was ended by SIGKILL; started again, as systemd would." in said.read_text())
+        assert pid_of(tmp_path, "recorderd") != killed
+        until(lambda: recording(tmp_path))
+        os.kill(pid_of(tmp_path, "hw.sim.camera"), signal.SIGTERM)
+        until(
+            lambda: (
+                "the simulated cameras was ended by" in said.read_text()
+                or "the simulated cameras ended" in said.read_text()
+            )
+        )
+        until(lambda: recording(tmp_path))
+        assert "recorder crash" in ctl(tmp_path, "timeline", "door", "--from", "5 min ago").stdout
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert processes_in(tmp_path) == []
+    away = ctl(tmp_path, "status")
+    assert away.returncode == 2
+    assert f"disk: {tmp_path}/var/ring was last written" in away.stdout
+    with make_run(tmp_path) as (_, said):
+        until(lambda: recording(tmp_path))
+        assert said.read_text().count("Making a ring") == 1, "a second start finds the earlier recordings"
+        assert "recorder off" in ctl(tmp_path, "timeline", "door", "--from", "5 min ago").stdout
+    assert processes_in(tmp_path) == []
+
+
+def test_what_cannot_live_is_given_up_with_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "LOG", tmp_path / "log")
+    (tmp_path / "log").write_text("".join(f"line {n}\n" for n in range(30)) + "the disk is on fire \x1b[2J\n")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(code: int) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"]))
+        return started[-1]
+
+    part = demo.Part("recorderd", lambda: start(1))
+    for _ in range(demo.MAX_QUICK - 1):
+        started[-1].wait()
+        assert part.look() == "recorderd ended with exit code 1; started again, as systemd would."
+    started[-1].wait()
+    with pytest.raises(
+        demo.CannotGoOn, match=r"(?s)exit code 1; it is not started again.*line 29\n  the disk is on fire \\x1b"
+    ) as given_up:
+        part.look()
+    assert "line 20\n" not in str(given_up.value)
+    broken = demo.Part("recorderd", lambda: start(78))
+    started[-1].wait()
+    with pytest.raises(demo.CannotGoOn, match="exit code 78"):
+        broken.look()
+    assert len(started) == demo.MAX_QUICK + 1
