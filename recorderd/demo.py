@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         durability = _prepare()
         LOG.write_bytes(b"")
-        cameras = Part("the simulated cameras", _start_cameras)
+        cameras = Part("the camera simulator", _start_cameras)
         parts.append(cameras)
         urls = _camera_urls(cameras.process)
         parts.append(Part("recorderd", lambda: _start_recorder(durability)))
