@@ -8,14 +8,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
-from recorderd.ingest.names import Names, NotResolved
 from recorderd.ingest.wire import TcpWire, Wire
 from recorderd.model.causes import GapCause
+from recorderd.model.names import NAMES, Names, NotResolved
 
 CONNECT_TIMEOUT_S = 5.0
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL})
-
-_NAMES = Names()  # one for the process: its bound is on threads
 
 Connect = Callable[[str, int], Awaitable[Wire]]
 
@@ -45,7 +43,7 @@ def cause_of(error: OSError) -> tuple[GapCause, str]:
 
 
 async def connect_socket(
-    host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S, names: Names = _NAMES
+    host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S, names: Names = NAMES
 ) -> socket.socket:
     """A connected, non-blocking TCP socket. `timeout_s` is for finding the address, and again for connecting. Raises `NotConnected`."""
     loop = asyncio.get_running_loop()

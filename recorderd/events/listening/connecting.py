@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 import ssl
 from functools import lru_cache
 
+from recorderd.model.names import NAMES, Names, NotResolved
 from recorderd.model.ports import EventStreamRequest
 from recorderd.rtsp.auth import Authenticator, NotAllowed
 
@@ -50,12 +50,23 @@ def tls_context(certificates: str) -> ssl.SSLContext:
     return context
 
 
-async def connect(request: EventStreamRequest) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(
+    request: EventStreamRequest, names: Names = NAMES
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Raises `NotHeard`."""
     context = tls_context(request.certificates) if request.encrypted else None
     try:
+        address, *_ = await names.addresses(request.host, CONNECT_TIMEOUT_S)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await asyncio.open_connection(request.host, request.port, ssl=context, limit=BUFFER_BYTES)
+            return await asyncio.open_connection(
+                str(address),
+                request.port,
+                ssl=context,
+                server_hostname=request.host if context is not None else None,
+                limit=BUFFER_BYTES,
+            )
+    except NotResolved as error:
+        raise NotHeard(str(error)) from None
     except TimeoutError:
         raise NotHeard("no answer to the connection") from None
     except ConnectionRefusedError:
@@ -64,8 +75,6 @@ async def connect(request: EventStreamRequest) -> tuple[asyncio.StreamReader, as
         raise NotHeard(f"the camera's certificate is not accepted: {error.verify_message}") from None
     except ssl.SSLError as error:
         raise NotHeard(f"TLS failed: {error.reason or 'unknown reason'}") from None
-    except socket.gaierror:
-        raise NotHeard("the camera's name cannot be resolved") from None
     except OSError as error:
         raise NotHeard(f"the camera cannot be reached ({error.strerror or type(error).__name__})") from None
 

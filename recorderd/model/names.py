@@ -1,4 +1,4 @@
-"""From a camera's host to addresses, without ever holding up another camera.
+"""From a host to addresses, without ever holding up whoever asks for another.
 
 The C library's resolver blocks, for half a minute and more when a name server is dead, and cannot be interrupted. So addresses never go
 through it, and each name has at most one look-up under way, in a thread of its own that nobody waits for longer than he wants to. While one
@@ -28,6 +28,9 @@ class Address:
     family: socket.AddressFamily
     host: str
     scope: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.host}%{self.scope}" if self.scope else self.host
 
     def at(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
         """What `connect` takes."""
@@ -123,3 +126,6 @@ class Names:
                 del self._known[next(iter(self._known))]  # the one that was looked up longest ago
             self._known[host] = found
         future.set_result(found)
+
+
+NAMES = Names()  # one for the process: its bound is on threads

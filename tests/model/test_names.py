@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import uuid
+from dataclasses import replace
 
 import pytest
 
-from recorderd.ingest import names as module
+from recorderd.events.listening.connecting import NotHeard, connect
 from recorderd.ingest.connecting import NotConnected, connect_socket
-from recorderd.ingest.names import Address, Names, NotResolved, literal
+from recorderd.model import names as module
 from recorderd.model.causes import GapCause
+from recorderd.model.names import Address, Names, NotResolved, literal
+from recorderd.model.ports import EventStreamRequest
 
 HERE = Address(socket.AF_INET, "127.0.0.1")
 
@@ -134,5 +138,28 @@ def test_what_cannot_be_resolved_is_said(host, why):
         with pytest.raises(NotConnected, match=why) as caught:
             await connect_socket(host, 554, names=Names(lookup))
         assert caught.value.cause is GapCause.CAMERA_UNREACHABLE
+
+    asyncio.run(scenario())
+
+
+def test_event_streams_do_not_wait_behind_dead_names_either():
+    server = NameServer("dead")
+
+    async def scenario():
+        names = Names(server)
+        request = EventStreamRequest("cam", uuid.UUID(int=1), "websocket", "dead", 80, encrypted=False)
+        dead = asyncio.ensure_future(connect(request, names))
+        accepted = asyncio.Event()
+        listening = await asyncio.start_server(lambda reader, writer: (accepted.set(), writer.close()), "127.0.0.1", 0)
+        alive = replace(request, host="alive", port=listening.sockets[0].getsockname()[1])
+        _, writer = await connect(alive, names)
+        await accepted.wait()
+        assert not dead.done()
+        with pytest.raises(NotHeard, match="Name or service not known"):
+            await connect(replace(request, host="unknown"), names)
+        writer.close()
+        listening.close()
+        dead.cancel()
+        server.alive.set()
 
     asyncio.run(scenario())
