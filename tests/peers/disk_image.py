@@ -19,7 +19,8 @@ import pytest
 MIB = 1024 * 1024
 OPTIONS = {"ext4": "noatime,commit=60", "xfs": "noatime", "ext2": "noatime"}
 _MKFS = {
-    "ext4": ["mkfs.ext4", "-q", "-F", "-m", "0"],
+    # not lazy: else the kernel writes inode tables in the background, among what is being counted
+    "ext4": ["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
     "xfs": ["mkfs.xfs", "-q", "-f"],
     "ext2": ["mkfs.ext2", "-q", "-F"],
 }
