@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from recorderd.ingest.wire import TcpWire, Wire
 from recorderd.model.causes import GapCause
-from recorderd.model.names import NAMES, Names, NotResolved
+from recorderd.model.names import NAMES, Address, Names, NotResolved
 
 CONNECT_TIMEOUT_S = 5.0
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL})
@@ -46,32 +46,32 @@ async def connect_socket(
     host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S, names: Names = NAMES
 ) -> socket.socket:
     """A connected, non-blocking TCP socket. `timeout_s` is for finding the address, and again for connecting. Raises `NotConnected`."""
-    loop = asyncio.get_running_loop()
     try:
         addresses = await names.addresses(host, timeout_s)
-        async with asyncio.timeout(timeout_s):
-            last: OSError = OSError("no address")
-            for address in addresses:
-                sock = socket.socket(address.family, socket.SOCK_STREAM)
-                try:
-                    sock.setblocking(False)
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    await loop.sock_connect(sock, address.at(port))
-                except OSError as error:
-                    sock.close()
-                    last = error
-                except BaseException:
-                    sock.close()
-                    raise
-                else:
-                    return sock
-            raise last
     except NotResolved as error:
         raise NotConnected(GapCause.CAMERA_UNREACHABLE, str(error)) from None
-    except TimeoutError:
+    last: OSError = OSError("no address")
+    for address in addresses:  # each has its share of the time: one that swallows everything must not hide another
+        try:
+            async with asyncio.timeout(timeout_s / len(addresses)):
+                return await _connected(address, port)
+        except OSError as error:
+            last = error
+    if isinstance(last, TimeoutError):
         raise NotConnected(GapCause.CAMERA_UNREACHABLE, f"no answer to the connection within {timeout_s:g} s") from None
-    except OSError as error:
-        raise NotConnected(*cause_of(error)) from error
+    raise NotConnected(*cause_of(last)) from last
+
+
+async def _connected(address: Address, port: int) -> socket.socket:
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, address.at(port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def connect_tcp(host: str, port: int) -> Wire:
@@ -85,7 +85,7 @@ def tls_connector(context: ssl.SSLContext) -> Connect:
     async def connect(host: str, port: int) -> Wire:
         loop = asyncio.get_running_loop()
         plain = await connect_socket(host, port)
-        secured = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        secured = context.wrap_socket(plain, server_hostname=host.partition("%")[0], do_handshake_on_connect=False)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await _handshake(loop, secured)

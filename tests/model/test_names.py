@@ -142,6 +142,29 @@ def test_what_cannot_be_resolved_is_said(host, why):
     asyncio.run(scenario())
 
 
+def test_an_address_that_does_not_answer_does_not_hide_the_next():
+    """The first takes connections and says nothing to any more of them: its queue is full."""
+
+    async def scenario():
+        full = socket.create_server(("127.0.0.1", 0), backlog=0)
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+        second = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.2", port)
+        found = [Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")]
+        sock = await connect_socket("camera", port, 3.0, Names(lambda _: found))
+        assert sock.getpeername()[0] == "127.0.0.2"
+        with pytest.raises(NotConnected, match="no answer to the connection within"):
+            await connect_socket("127.0.0.1", port, 0.2)
+        for other in (sock, full, *waiting):
+            other.close()
+        second.close()
+
+    asyncio.run(scenario())
+
+
 def test_event_streams_do_not_wait_behind_dead_names_either():
     server = NameServer("dead")
 
