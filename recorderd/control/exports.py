@@ -20,16 +20,18 @@ from recorderd.recording.target_exports import TargetExports
 from recorderd.ring.ledger.queries import Queries
 
 
-def operation_info(operation: Operation) -> protocol.OperationInfo:
-    """With the words of other people's machines made printable."""
+def operation_info(operation: Operation, *, whole: bool = True) -> protocol.OperationInfo:
+    """With the words of other people's machines made printable; without files and notes if not `whole`."""
     return protocol.OperationInfo(
         token=operation.token,
         progress=operation.progress,
-        files=[protocol.FileProgressInfo(name=f.name, progress=f.progress) for f in operation.files],
+        files_done=sum(file.progress == 1 for file in operation.files),
+        files_total=len(operation.files),
+        files=[protocol.FileProgressInfo(name=f.name, progress=f.progress) for f in operation.files if whole],
         finished=operation.finished,
         error=printable(operation.error, 400),
         detail=printable(operation.detail, 400),
-        notes=[printable(note, 400) for note in operation.notes],
+        notes=[printable(note, 400) for note in operation.notes if whole],
     )
 
 
@@ -74,7 +76,8 @@ class ExportsFace:
         return (held.configuration.source.name or held.token) if held is not None else text
 
     async def _list(self, _call: Nothing, _: Peer) -> protocol.ListReply:
-        return protocol.ListReply(operations=[operation_info(o) for o in self._service.operations.list()])
+        held = self._service.operations.list()
+        return protocol.ListReply(operations=[operation_info(o, whole=False) for o in held])
 
     async def _get(self, call: protocol.OperationCall, _: Peer) -> protocol.OperationReply:
         return protocol.OperationReply(operation=operation_info(self._service.operations.get(call.operation)))

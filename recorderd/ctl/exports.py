@@ -104,7 +104,7 @@ def _look_on(session: Session, reply: exports.OperationReply) -> int:
 def run_list(_: argparse.Namespace, session: Session) -> int:
     reply = session.call(exports.LIST, Nothing())
     rows = [
-        (o.token, _state(o), f"{o.progress:.0%}", f"{sum(f.progress == 1 for f in o.files)} of {len(o.files)}", o.error or o.detail)
+        (o.token, _state(o), f"{o.progress:.0%}", f"{o.files_done} of {o.files_total}", o.error or o.detail)
         for o in reply.operations
     ]  # fmt: skip
     session.show(reply, lambda: table(("EXPORT", "STATE", "DONE", "FILES", ""), rows))
@@ -148,8 +148,7 @@ class _Line:
 
     def show(self, operation: exports.OperationInfo) -> None:
         if self.on:
-            done = sum(file.progress == 1 for file in operation.files)
-            words = f"{operation.progress:.0%}, {done} of {len(operation.files)} files"
+            words = f"{operation.progress:.0%}, {operation.files_done} of {operation.files_total} files"
             if operation.detail:
                 words += f": {printable(operation.detail, 100)}"
             print(f"\r{words}\x1b[K", end="", file=sys.stderr, flush=True)

@@ -16,6 +16,8 @@ class FileProgressInfo(Message, frozen=True):
 class OperationInfo(Message, frozen=True):
     token: str
     progress: float
+    files_done: int
+    files_total: int
     files: list[FileProgressInfo]
     finished: bool
     error: str

@@ -43,6 +43,7 @@ class Operation:
     notes: list[str] = field(default_factory=list)  # what the files lack
     finished: bool = False
     told: float = -1.0
+    told_files: dict[str, float] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     after: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 
@@ -95,8 +96,13 @@ class Operations:
             self._tell(operation, "Changed")
 
     def _tell(self, operation: Operation, change: str) -> None:
-        operation.told = operation.progress
-        files = msgspec.json.encode(operation.files).decode() if operation.files else ""
+        """With the files that have moved since the last event: all of a long export would not fit into one."""
+        before, operation.told = operation.told, operation.progress
+        changed = [file for file in operation.files if operation.told_files.get(file.name, 0.0) != file.progress]
+        if change == "Changed" and not changed and not operation.error and operation.progress == before:
+            return
+        operation.told_files.update((file.name, file.progress) for file in changed)
+        files = msgspec.json.encode(changed).decode() if changed else ""
         self._broker.publish(
             topics.operation_status(operation.token, operation.name, operation.progress, files, operation.error, change)
         )

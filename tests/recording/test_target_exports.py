@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -142,6 +143,9 @@ def test_into_a_folder_each_picture_once(tmp_path: Path) -> None:
         assert pictures(*files) == EVERYTHING
         assert judges.ffmpeg_decode(house.folder / "cases" / names[0]) > 0
         told = [e for e in house.events if e.topic == topics.OPERATION_STATUS]
+        moved = [json.loads(files) for e in told if (files := dict(e.data).get("FileProgressStatus"))]
+        assert {f["name"]: f["progress"] for files in moved for f in files} == dict.fromkeys(names, 1.0)
+        assert all(len(files) <= 2 for files in moved), "an event has only what moved"
         assert told[0].operation == "Initialized"
         assert told[-1].operation == "Deleted"
         assert dict(told[-1].data)["Progress"] == "1.000"

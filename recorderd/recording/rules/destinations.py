@@ -13,6 +13,7 @@ from recorderd.model.limits import Limits
 from recorderd.model.objects import Draft
 from recorderd.recording.rules import check
 
+MAX_PATH_BYTES = 200
 SECRETS = ("password", "token")
 _PINNED = re.compile(PINNED + "[0-9a-f]{64}")
 
@@ -88,9 +89,9 @@ def _check_server(destination: Destination) -> None:
 
 def relative_path(path: str, argument: str) -> str:
     """A path that stays below where it begins, as it will be used. Raises `BadConfiguration`."""
-    check.text(path, argument, 512)
+    check.text(path, argument, MAX_PATH_BYTES)
     steps = path.strip("/").split("/") if path.strip("/") else []
-    if any(step in ("", ".", "..") or len(step.encode()) > 200 for step in steps) or len(steps) > 16:
+    if any(step in ("", ".", "..") for step in steps) or len(steps) > 16 or len(path.encode()) > MAX_PATH_BYTES:
         raise BadConfiguration(
             "that is no path below the storage", argument=argument, expected="folder/folder", got=path[:80]
         )
