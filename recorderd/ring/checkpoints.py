@@ -64,15 +64,18 @@ class CheckpointFiles:
         self.file_bytes = file_bytes
         self.sequence = 0  # of the newest one on the medium
         self.older = 0  # which file is written next
+        self.unreadable = 0  # how many of them the disk did not give out when they were loaded
 
     async def load(self) -> tuple[list[LoadedCheckpoint], list[str]]:
         """The valid checkpoints, newest first, and in words what is wrong with the others. Raises UnknownFeature, UnsafeFile."""
         valid: list[LoadedCheckpoint] = []
         faults: list[str] = []
+        self.unreadable = 0
         for which, name in enumerate(CHECKPOINTS):
             try:
                 valid.append(await self._read(which))
             except (CorruptStructure, OSError) as error:
+                self.unreadable += isinstance(error, OSError)
                 faults.append(f"{name}: {error}")
         valid.sort(key=lambda checkpoint: (checkpoint.which in self.history.suspects, -checkpoint.sequence))
         if valid:

@@ -22,6 +22,7 @@ from recorderd.ring.recovery import NeedsRebuild, NotARing, open_store, reopen_s
 from recorderd.ring.store import Store
 
 _STUCK_S: Final = 60.0
+UNREADABLE_S: Final = 60.0
 _MOUNT_ERRORS: Final = (
     OSError,
     NotARing,
@@ -38,7 +39,7 @@ class CannotMount(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mounting:
     """Where a ring is and what is expected there; see `Ring.at` for the fields."""
 
@@ -48,8 +49,9 @@ class Mounting:
     clock: Clock
     boot_id: uuid.UUID
     memory: DiskMemory = field(default_factory=NoMemory)
-    may_rebuild: bool = True
+    rebuild_after_s: float | None = UNREADABLE_S
     history: CheckpointHistory = field(default_factory=CheckpointHistory)
+    unreadable_since_ns: int | None = None
 
     async def mount(self, last: Store | None) -> Store:
         """The ring, read from its disk; or `last`, the state of a disk that had failed, on the same disk again. Raises CannotMount."""
@@ -59,8 +61,11 @@ class Mounting:
             async with giving_up_when_stuck(calls, self.clock):
                 device = await calls.run(self.open_device)
                 if last is not None:
-                    return await reopen_store(last, device, calls, history=self.history)
-                return await self._open(device, calls)
+                    store = await reopen_store(last, device, calls, history=self.history)
+                else:
+                    store = await self._open(device, calls)
+                self.unreadable_since_ns = None
+                return store
         except _MOUNT_ERRORS as error:
             if device is not None:
                 with contextlib.suppress(OSError):
@@ -81,7 +86,7 @@ class Mounting:
                 history=self.history,
             )
         except NeedsRebuild as error:
-            if not self.may_rebuild or not isinstance(self.ledger, RingLedger):
+            if not self._is_time(error) or not isinstance(self.ledger, RingLedger):
                 raise
             return await begin_rebuild(
                 device,
@@ -93,6 +98,17 @@ class Mounting:
                 memory=self.memory,
                 history=self.history,
             )
+
+    def _is_time(self, error: NeedsRebuild) -> bool:
+        """Whether to give the checkpoints up. What the disk only fails to give out may come back: a cable, a sector read the tenth time."""
+        if self.rebuild_after_s is None:
+            return False
+        if not error.unreadable:
+            return True
+        now_ns = self.clock.boottime_ns()
+        if self.unreadable_since_ns is None:
+            self.unreadable_since_ns = now_ns
+        return now_ns - self.unreadable_since_ns >= self.rebuild_after_s * 1_000_000_000
 
 
 @contextlib.asynccontextmanager

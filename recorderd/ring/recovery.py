@@ -60,7 +60,14 @@ class OlderCopy(NotARing):
 
 
 class NeedsRebuild(Exception):
-    """Neither checkpoint can be read: the tables must be rebuilt from the slots."""
+    """Neither checkpoint can be read: the tables must be rebuilt from the slots.
+
+    `unreadable`: the disk did not give one of them out, which may pass; otherwise their content is wrong, which stays.
+    """
+
+    def __init__(self, words: str, *, unreadable: bool) -> None:
+        super().__init__(words)
+        self.unreadable = unreadable
 
 
 async def read_identity(device: Device, calls: DiskCalls, buffers: BufferPool) -> DiskIdentity:
@@ -119,7 +126,7 @@ async def open_store(
                 continue
             break
         else:
-            raise NeedsRebuild("; ".join(faults) or "no checkpoint")
+            raise NeedsRebuild("; ".join(faults), unreadable=checkpoints.unreadable > 0)
         assert table is not None
         transactions, following = await read_journal(
             device, calls, buffers, handle, identity.disk_id, identity.journal_blocks, checkpoint.journal_sequence

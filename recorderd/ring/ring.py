@@ -26,7 +26,7 @@ from recorderd.ring.device import Device, FileDevice
 from recorderd.ring.disk_memory import DiskMemory, NoMemory
 from recorderd.ring.disk_threads import DiskCalls, DiskThreads
 from recorderd.ring.layout import SlotState
-from recorderd.ring.mounting import CannotMount, Mounting, giving_up_when_stuck
+from recorderd.ring.mounting import UNREADABLE_S, CannotMount, Mounting, giving_up_when_stuck
 from recorderd.ring.reading import SlotReader, read_slot
 from recorderd.ring.ring_status import Condition, status_of
 from recorderd.ring.ring_status import RingState as RingState
@@ -63,12 +63,12 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         memory: DiskMemory | None = None,
-        may_rebuild: bool = True,
+        rebuild_after_s: float | None = UNREADABLE_S,
         name: str = "ring",
     ) -> None:
         self.ledger = ledger
         self._memory = memory if memory is not None else NoMemory()
-        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, self._memory, may_rebuild)
+        self._mounting = Mounting(open_device, make_calls, ledger, clock, boot_id, self._memory, rebuild_after_s)
         self._clock = clock
         self._head = head
         self._retry_s = retry_s
@@ -100,12 +100,12 @@ class Ring:
         queue_bytes: int = 256 << 20,
         retry_s: float = 5.0,
         memory: DiskMemory | None = None,
-        may_rebuild: bool = True,
+        rebuild_after_s: float | None = UNREADABLE_S,
     ) -> Ring:
         """The ring in `folder`, not mounted yet: `run` does that.
 
-        `memory`: how far the disk had come, so that an older copy of it is refused. `may_rebuild`: whether lost tables are made anew
-        from the slots.
+        `memory`: how far the disk had come, so that an older copy of it is refused. Lost tables are made anew from the slots; when the disk
+        does not give the checkpoints out, for `rebuild_after_s` (None: never).
         `durability` as in `FileDevice`.
         """
         return cls(
@@ -117,7 +117,7 @@ class Ring:
             queue_bytes=queue_bytes,
             retry_s=retry_s,
             memory=memory,
-            may_rebuild=may_rebuild,
+            rebuild_after_s=rebuild_after_s,
             name=str(folder),
         )
 

@@ -317,6 +317,8 @@ async def _adopt(store: Store, ledger: RingLedger, slot: int, progress: Rebuild,
     except (ValueError, LookupError) as error:
         progress.losses.append(f"slot {slot} cannot be shown whole: {error}")
     adopting.settle_runs(ledger.book, ref)
+    if side:
+        ledger.keeper.is_mirrored(ref)
     return len(walk.good)
 
 

@@ -31,7 +31,14 @@ async def check(folder: Path, *, deep: bool, repair: bool, may_rebuild: bool, du
     clock = SystemClock(lambda: Trust.RTC)
     boot_id = _boot_id()
     ledger = RingLedger(clock=clock)
-    ring = Ring.at(folder, ledger=ledger, clock=clock, boot_id=boot_id, durability=durability, may_rebuild=may_rebuild)
+    ring = Ring.at(
+        folder,
+        ledger=ledger,
+        clock=clock,
+        boot_id=boot_id,
+        durability=durability,
+        rebuild_after_s=0.0 if may_rebuild else None,
+    )
     await ring.mount()
     store = ring.store
     if store is None:

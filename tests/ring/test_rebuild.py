@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import uuid
 from collections.abc import Callable
@@ -373,5 +374,48 @@ def test_gaps_what_has_expired_and_the_trust_of_the_clock_come_back_from_the_sid
             track = life.ledger.tables.catalogue.find(tracks[0])
             assert track is not None
             assert life.ledger.tables.floors[track.index] > 0
+
+    run_simulated(main)
+
+
+def test_checkpoints_that_the_disk_does_not_give_out_are_not_given_up_at_once() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, before = await three_boots(clock)
+        seconds = before.seconds(1)
+        await before.__aexit__()
+        broken = True
+
+        def fault(kind: str, path: str, _offset: int, _size: int) -> None:
+            if broken and kind == "read" and path in LOST:
+                raise OSError(errno.EIO, "Input/output error")
+
+        disk.fault = fault
+        untouched = {name: bytes(disk.files[name].data) for name in LOST}
+        ring = ring_on(disk, clock, RingLedger(clock=clock), boot=uuid.UUID(int=4))  # type: ignore[arg-type]
+        task = asyncio.get_running_loop().create_task(ring.run())
+        await clock.sleep(30)
+        assert ring.store is None
+        assert {name: bytes(disk.files[name].data) for name in LOST} == untouched
+        broken = False
+        await clock.sleep(10)
+        assert ring.store is not None
+        assert ring.store.rebuild is None
+        await ring.close()
+        await task
+
+        broken = True
+        ledger = RingLedger(clock=clock)
+        ring = ring_on(disk, clock, ledger, boot=uuid.UUID(int=5))  # type: ignore[arg-type]
+        task = asyncio.get_running_loop().create_task(ring.run())
+        await clock.sleep(80)
+        assert ring.store is not None, ring.status().detail
+        assert ring.store.rebuild is not None
+        while not ring.store.rebuild.done:
+            await clock.sleep(1)
+        rows = ledger.queries.timeline(spec(1).recording, None, 0, 1 << 61)
+        shown = sum(int(r["stop"]) - int(r["start"]) for r in rows if r["cause"] < 0) / S
+        assert shown >= seconds - 1
+        await ring.close()
+        await task
 
     run_simulated(main)

@@ -70,6 +70,10 @@ class Keeper:
         """The side blocks of these slots should be written."""
         self._stale_side_blocks.update(refs)
 
+    def is_mirrored(self, ref: SlotRef) -> None:
+        """The side block of a slot is known to say all this: it was just read."""
+        self._stale_side_blocks.discard(ref)
+
     def take_stale_side_blocks(self) -> list[SlotRef]:
         stale, self._stale_side_blocks = self._stale_side_blocks, set()
         return sorted(ref for ref in stale if self._book.tables.slots.holds(*ref))
