@@ -26,7 +26,8 @@ class Wire(Protocol):
         """Our address of the connection."""
 
     def receive_into(self, view: memoryview) -> int:
-        """Bytes read; 0 when the other end has closed. Raises BlockingIOError when nothing is there, other OSErrors when it broke."""
+        """Bytes read: as many as there are and fit; 0 when the other end has closed. Raises BlockingIOError when nothing is there, other
+        OSErrors when it broke."""
 
     def send(self, data: bytes) -> None:
         """Sends, or keeps until it can be sent (`flush`). Raises OSError when it broke or too much is waiting."""
@@ -62,12 +63,23 @@ class TcpWire:
         return str(self._socket.getsockname()[0])
 
     def receive_into(self, view: memoryview) -> int:
-        try:
+        if not isinstance(self._socket, ssl.SSLSocket):
             return self._socket.recv_into(view)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise BlockingIOError from None
-        except ssl.SSLEOFError:
-            return 0
+        # One call gives one TLS record, 16 KiB at most; a sweep's worth is many.
+        read = 0
+        while read < len(view):
+            try:
+                count = self._socket.recv_into(view[read:])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if not read:
+                    raise BlockingIOError from None
+                break
+            except ssl.SSLEOFError:
+                break
+            if count == 0:
+                break
+            read += count
+        return read
 
     def send(self, data: bytes) -> None:
         if len(self._unsent) + len(data) > MAX_UNSENT_BYTES:
