@@ -121,6 +121,10 @@ FILTERS = st.sampled_from(
 )
 
 
+STATES = st.tuples(st.sampled_from((MOTION, MOTION, DOOR)), st.sampled_from("12"), st.booleans())
+HAPPENINGS = st.one_of(STATES, STATES, st.sampled_from((0.5, 4.0, 5.0, 61.0)))
+
+
 class Machine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
@@ -139,6 +143,7 @@ class Machine(RuleBasedStateMachine):
             )
         )
         self.group = groups.get(Draft(self.objects), "g")
+        self.create_job(True, 0, "", ((MOTION, ""), (DOOR, "")), 5, False)
 
     def boot(self) -> None:
         self.state = Store.open(self.path)
@@ -295,11 +300,19 @@ class Machine(RuleBasedStateMachine):
 
     # --- events and time -----------------------------------------------------------------------------------
 
-    @rule(topic=st.sampled_from((MOTION, DOOR)), source=st.sampled_from("12"), value=st.booleans())
-    def state(self, topic: str, source: str, value: bool) -> None:
-        data = (("State", str(value).lower()),)
-        self.broker.publish(Event(topic, (("Source", source),), data, "Changed"))
-        self.plain.take(topic, source, value, self.now_s())
+    @rule(happenings=st.lists(HAPPENINGS, min_size=4, max_size=16))
+    def a_while(self, happenings: list[tuple[str, str, bool] | float]) -> None:
+        """Events and pauses between them; looked at after each."""
+        for happens in happenings:
+            if isinstance(happens, tuple):
+                topic, source, value = happens
+                data = (("State", str(value).lower()),)
+                self.broker.publish(Event(topic, (("Source", source),), data, "Changed"))
+                self.plain.take(topic, source, value, self.now_s())
+            else:
+                self.clock.advance(happens)
+                self.engine.advance()
+            self.exactly_these_jobs_record()
 
     @rule(source=st.sampled_from("12"))
     def instant(self, source: str) -> None:
