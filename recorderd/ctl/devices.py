@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -153,12 +153,26 @@ def run_show(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def fields(value: msgspec.Struct) -> str:
-    """A struct, one field to a line, empty ones left out."""
-    lines = []
-    for name, content in msgspec.to_builtins(value).items():
-        if content not in ("", None, [], ()):
-            lines.append(f"{name.replace('_', ' '):24}{printable(str(content), 200)}")
-    return "\n".join(lines)
+    """A struct, one field to a line, empty ones left out; structs in it with their names in front, lists of them numbered."""
+    rows = list(_flat("", msgspec.to_builtins(value)))
+    width = max((len(name) for name, _ in rows), default=0) + 2
+    return "\n".join(f"{name:{width}}{printable(content, 200)}" for name, content in rows)
+
+
+def _flat(name: str, content: object) -> Iterator[tuple[str, str]]:
+    if isinstance(content, dict):
+        for key, part in content.items():
+            yield from _flat(f"{name} {key.replace('_', ' ')}".lstrip(), part)
+    elif isinstance(content, list | tuple) and any(isinstance(part, dict) for part in content):
+        for number, part in enumerate(content, 1):
+            yield from _flat(f"{name} {number}", part)
+    elif isinstance(content, list | tuple):
+        if content:
+            yield name, ", ".join(map(str, content))
+    elif isinstance(content, bool):
+        yield name, "yes" if content else "no"
+    elif content not in ("", None):
+        yield name, str(content)
 
 
 def run_add(arguments: argparse.Namespace, session: Session) -> int:

@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 
+from recorderd.ctl.export import wire_times
 from recorderd.ctl.session import Failure, Session
 from recorderd.protocol import events
 from recorderd.protocol.printable import printable
@@ -30,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     watch.set_defaults(run=run_watch)
     search = actions.add_parser("search", help="events of the past")
     _filter(search)
-    search.add_argument("--from", dest="start", metavar="TIME", help="RFC 3339")
-    search.add_argument("--to", dest="stop", metavar="TIME", help="RFC 3339")
+    search.add_argument("--from", dest="start", metavar="TIME", help='first moment, e.g. "2 h ago"')
+    search.add_argument("--to", dest="stop", metavar="TIME", help="last moment")
     search.add_argument("--newest", action="store_true", help="newest first")
     search.add_argument("--count", type=int, default=200, help="at most so many")
     search.set_defaults(run=run_search)
@@ -91,6 +92,7 @@ def run_watch(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def run_search(arguments: argparse.Namespace, session: Session) -> int:
+    start, stop = wire_times(session, arguments.start, arguments.stop)
     after, left = 0, arguments.count
     while left > 0:
         reply = session.call(
@@ -98,8 +100,8 @@ def run_search(arguments: argparse.Namespace, session: Session) -> int:
             events.SearchCall(
                 topic=arguments.topic,
                 source=arguments.where,
-                start=arguments.start,
-                stop=arguments.stop,
+                start=start,
+                stop=stop,
                 after=after,
                 newest_first=arguments.newest,
             ),

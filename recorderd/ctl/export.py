@@ -72,6 +72,14 @@ def time_argument(text: str, now: datetime.datetime) -> datetime.datetime:
         raise Failure(str(error), 64) from error
 
 
+def wire_times(session: Session, *texts: str | None) -> list[str | None]:
+    """What a person says, as the recorder takes it; nothing stays nothing."""
+    if all(text is None for text in texts):
+        return [None] * len(texts)
+    now = recorder_now(session)
+    return [None if text is None else to_rfc3339(to_ns(time_argument(text, now))) for text in texts]
+
+
 def run_export(arguments: argparse.Namespace, session: Session) -> int:
     check_target(arguments.output, force=arguments.force)
     now = recorder_now(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from recorderd.ctl.export import wire_times
 from recorderd.ctl.recordings import token_of
 from recorderd.ctl.session import Session
 from recorderd.ctl.table import table
@@ -18,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add_parser(
         "add",
         help="keep a range",
-        epilog="example:\n  recorderctl locks add door 2026-05-04T12:00:00Z 2026-05-04T13:00:00Z --reason theft",
+        epilog='example:\n  recorderctl locks add door "yesterday 14:03" "yesterday 14:20" --reason theft',
     )
     add.add_argument("recording")
-    add.add_argument("start", help="RFC 3339")
-    add.add_argument("stop", help="RFC 3339; may lie in the future")
+    add.add_argument("start", help='first moment, e.g. "yesterday 14:03"')
+    add.add_argument("stop", help="last moment; may lie in the future, e.g. 2030-01-01")
     add.add_argument("--track", action="append", default=[], help="only this track")
     add.add_argument("--reason", default="")
     add.set_defaults(run=run_add)
@@ -43,12 +44,15 @@ def run_list(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def run_add(arguments: argparse.Namespace, session: Session) -> int:
+    start, stop = wire_times(session, arguments.start, arguments.stop)
+    assert start is not None  # both are required
+    assert stop is not None
     reply = session.call(
         recordings.LOCK,
         recordings.LockCall(
             recording=token_of(session, arguments.recording),
-            start=arguments.start,
-            stop=arguments.stop,
+            start=start,
+            stop=stop,
             tracks=tuple(arguments.track),
             reason=arguments.reason,
         ),

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from recorderd.ctl.commands import COMMANDS
+from recorderd.ctl.parser import EXIT_USAGE, Parser, finish, near
 from recorderd.ctl.session import Failure, Session
 from recorderd.protocol.client import DEFAULT_SOCKET, ConnectionLost
 from recorderd.protocol.errors import ControlError
 from recorderd.protocol.printable import printable
 
-EXIT_FAILED, EXIT_CANNOT_TELL, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 64, 130
+EXIT_FAILED, EXIT_CANNOT_TELL, EXIT_INTERRUPTED = 1, 2, 130
 
 USAGE = """\
 usage: recorderctl [-H USER@HOST] [--socket PATH] [--json] COMMAND ...
@@ -28,6 +29,13 @@ Drives a recorder: the one on this machine, or with -H one that ssh reaches.
   --socket PATH                 another control socket than {socket}
   --json                        one JSON object (or one a line) instead of text
   --no-color                    never use colour
+
+exit codes: 0 done, 1 failed (status: something due is not recorded), 2 the recorder does not answer, 64 not understood, 130 interrupted
+
+examples:
+  recorderctl status
+  recorderctl devices add rtsp://192.168.50.10/stream --id door --record
+  recorderctl -H admin@nvr export door --from "yesterday 14:03" --for 10m -o door.mp4
 """
 
 
@@ -52,25 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser(word: str) -> argparse.ArgumentParser:
     """The parser of one command, with the global options, which may stand after the word too."""
     summary = COMMANDS[word].summary
-    parser = argparse.ArgumentParser(
-        prog=f"recorderctl {word}",
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        allow_abbrev=False,
-    )
+    parser = Parser(prog=f"recorderctl {word}", description=f"{summary[0].upper()}{summary[1:]}.")
     module = importlib.import_module(f"recorderd.ctl.{COMMANDS[word].module}")
     module.add_arguments(parser)
-    _keep_lines(parser)
-    _add_globals(parser)
+    _add_globals_below(parser)
     return parser
 
 
-def _keep_lines(parser: argparse.ArgumentParser) -> None:
-    """Examples are printed as they are written, in sub-commands too."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def _add_globals_below(parser: argparse.ArgumentParser) -> None:
+    _add_globals(parser)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for child in action.choices.values():
-                _keep_lines(child)
+                _add_globals_below(child)
 
 
 def _add_globals(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +96,12 @@ def _run(words: list[str]) -> int:
         return 0 if first.help else EXIT_USAGE
     word = first.words[0]
     if word not in COMMANDS:
-        return _fail(f"unknown command {printable(word)!r}{_near(word)}; see recorderctl --help", EXIT_USAGE)
-    arguments = build_parser(word).parse_args(first.words[1:], namespace=_globals_of(first))
+        return _fail(f"unknown command {printable(word)!r}{near(word, COMMANDS)}; see recorderctl --help", EXIT_USAGE)
+    Parser.words = first.words[1:]
+    parser = build_parser(word)
+    if "--help" in first.words or "-h" in first.words:
+        finish(parser)
+    arguments = parser.parse_args(first.words[1:], namespace=_globals_of(first))
     session = Session(
         socket_path=getattr(arguments, "socket", None) or os.environ.get("RECORDERD_SOCKET") or DEFAULT_SOCKET,
         host=getattr(arguments, "host", None),
@@ -121,13 +127,6 @@ def _usage() -> str:
     width = max(map(len, COMMANDS))
     lines = "\n".join(f"  {word:{width}}  {command.summary}" for word, command in COMMANDS.items())
     return USAGE.format(commands=lines, socket=DEFAULT_SOCKET)
-
-
-def _near(word: str) -> str:
-    import difflib  # only on this path: start-up counts
-
-    near = difflib.get_close_matches(word, COMMANDS, 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _fail(sentence: str, code: int) -> int:

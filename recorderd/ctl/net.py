@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "      uplink.ipv4.addresses=192.168.1.5/24 uplink.ipv4.gateway=192.168.1.1\n"
         "  recorderctl net set cameras.ports=lan1,lan2,lan3,lan4 cameras.address=192.168.50.1/24\n"
         "  recorderctl net set cameras=",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     change.add_argument("changes", nargs="+", metavar="KEY=VALUE")
     change.set_defaults(run=run_set)
@@ -60,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "capture",
         help="packets of a port, for Wireshark (headers only)",
         epilog="example:\n  recorderctl net capture 3 -o door.pcapng --seconds 20",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     capture.add_argument("port", help="the label on the case, or an interface")
     capture.add_argument("-o", "--output", required=True, metavar="FILE", help="a file, or - for standard output")

@@ -7,6 +7,7 @@ import argparse
 import msgspec
 
 from recorderd.ctl.devices import fields
+from recorderd.ctl.export import wire_times
 from recorderd.ctl.session import Failure, Session
 from recorderd.ctl.table import table
 from recorderd.model.recording import RecordingConfiguration, TrackConfiguration, TrackType
@@ -36,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     erase.add_argument("recording")
     erase.add_argument("--track")
     erase.add_argument("--run", dest="run_number", type=int, metavar="NUMBER", help="only what this run recorded")
-    erase.add_argument("--from", dest="start", metavar="TIME", help="RFC 3339")
-    erase.add_argument("--to", dest="stop", metavar="TIME", help="RFC 3339")
+    erase.add_argument("--from", dest="start", metavar="TIME", help='first moment, e.g. "yesterday 14:03"')
+    erase.add_argument("--to", dest="stop", metavar="TIME", help="last moment")
     erase.add_argument("--yes", action="store_true", help="do not ask")
     erase.set_defaults(run=run_erase)
     remove = actions.add_parser("remove", help="delete a recording with its jobs and all its video")
@@ -139,12 +140,13 @@ def run_set(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def run_erase(arguments: argparse.Namespace, session: Session) -> int:
+    start, stop = wire_times(session, arguments.start, arguments.stop)
     call = recordings.DeleteMediaCall(
         recording=token_of(session, arguments.recording),
         track=arguments.track,
         run=arguments.run_number,
-        start=arguments.start,
-        stop=arguments.stop,
+        start=start,
+        stop=stop,
     )
     reply = session.call_confirmed(recordings.DELETE_MEDIA, call, yes=arguments.yes)
     session.show(reply, lambda: fields(reply))

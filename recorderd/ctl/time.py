@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "set",
         help="set the clock; trusted from then on",
         epilog="The time needs its offset from UTC.\n\nexample:\n  recorderctl time set 2026-05-04T15:02:00+02:00",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     change.add_argument("time")
     change.set_defaults(run=run_set)
@@ -39,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "servers",
         help="NTP servers in order of preference",
         epilog="example:\n  recorderctl time servers ntp1.example ntp2.example --no-dhcp\n  recorderctl time servers none",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     servers.add_argument("servers", nargs="+", metavar="SERVER", help='names or addresses, or "none"')
     servers.add_argument("--no-dhcp", action="store_true", help="do not ask the servers that the uplink's lease names")
