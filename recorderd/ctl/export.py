@@ -73,11 +73,19 @@ def time_argument(text: str, now: datetime.datetime) -> datetime.datetime:
 
 
 def wire_times(session: Session, *texts: str | None) -> list[str | None]:
-    """What a person says, as the recorder takes it; nothing stays nothing."""
-    if all(text is None for text in texts):
-        return [None] * len(texts)
+    """What a person says, as the recorder takes it; nothing stays nothing. Its clock is asked only for what depends on it."""
+    if all(text is None or _is_wire_time(text) for text in texts):
+        return list(texts)
     now = recorder_now(session)
     return [None if text is None else to_rfc3339(to_ns(time_argument(text, now))) for text in texts]
+
+
+def _is_wire_time(text: str) -> bool:
+    try:
+        from_rfc3339(text)
+    except ValueError:
+        return False
+    return True
 
 
 def run_export(arguments: argparse.Namespace, session: Session) -> int:

@@ -1,44 +1,17 @@
-"""The VLAN tests under a User-mode Linux kernel, which has what many hosts lack: 802.1Q and VLAN filtering in bridges."""
+"""The VLAN tests under a kernel that has VLANs."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-UML = shutil.which("linux.uml")
+from tests.peers import user_mode_linux
 
-pytestmark = [
-    pytest.mark.uml,
-    pytest.mark.skipif(UML is None or os.geteuid() != 0, reason="needs root and the package user-mode-linux"),
-]
+pytestmark = [pytest.mark.uml, user_mode_linux.needs_user_mode_linux]
 
 
 def test_vlans_in_user_mode_linux(tmp_path: Path) -> None:
-    job = tmp_path / "job"
-    options = "-q -x --color=no -p no:cacheprovider --basetemp=/tmp/uml -rs"
-    job.write_text(f"{sys.executable} -m pytest {options} tests/network/test_vlan.py\n")
-    words = [
-        str(UML),
-        "mem=512M",
-        "root=/dev/root",
-        "rootfstype=hostfs",
-        "rootflags=/",
-        "ro",
-        "con0=fd:0,fd:1",
-        "con=null",
-        "ssl=null",
-        "loglevel=3",
-        f"uml_dir={tmp_path}/",
-        f"UML_FOLDER={ROOT}",
-        f"UML_JOB={job}",
-        f"init={ROOT}/tests/network/uml.sh",
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=280, stdin=subprocess.DEVNULL, check=False)
-    assert "2 passed, 2 skipped" in done.stdout, done.stdout[-4000:]
-    assert done.stdout.count("needs a kernel without VLANs") == 1
+    said = user_mode_linux.run(tmp_path, "tests/network/test_vlan.py")
+    assert "2 passed, 2 skipped" in said, said[-4000:]
+    assert said.count("needs a kernel without VLANs") == 1
