@@ -56,7 +56,9 @@ from recorderd.ring.store import Rebuild, Store
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 4  # heads read at the same time
-_TOLD_PER_COMMIT: Final = 2_000  # fragments: they go through the journal
+_TOLD_BYTES: Final = 80  # of journal, for each track of a fragment
+_LOOKED_BYTES: Final = 24  # for each slot
+_MOST_PER_COMMIT: Final = 256 * 1024
 _WORTH_NOTING_NS: Final = 1_000_000
 _MOST_GENERATION: Final = MAX_COUNTER >> 1
 
@@ -97,11 +99,11 @@ async def take_stock(store: Store, let_commit: LetCommit, name: str) -> None:
     dates = _Dates(ledger.book)
     for head in sorted(heads.values(), key=lambda each: not each.points):
         dates.hear(head.sealed, head.points)
-    told = 0
+    told, room = 0, _journal_share(store)
     for slot in sorted(heads, key=lambda each: heads[each].generation):
         told += await _adopt(store, ledger, slot, progress, dates)
         progress.told += 1
-        if told >= _TOLD_PER_COMMIT:
+        if told * _TOLD_BYTES >= room:
             told = 0
             await let_commit()
     await let_commit()
@@ -120,14 +122,22 @@ async def _look_at_all(store: Store, progress: Rebuild, let_commit: LetCommit) -
     waiting.sort(key=lambda slot: store.table.rows["generation"][slot] == 0)
     progress.slots, progress.looked = len(waiting), 0
     heads: dict[int, _Head] = {}
+    looked, room = 0, _journal_share(store)
     for at in range(0, len(waiting), _AT_ONCE):
         some = waiting[at : at + _AT_ONCE]
         found = await asyncio.gather(*(_look(store, slot, progress) for slot in some))
         heads.update({slot: head for slot, head in zip(some, found, strict=True) if head is not None})
         progress.looked += len(some)
-        if at % _TOLD_PER_COMMIT < _AT_ONCE:
+        looked += len(some)
+        if looked * _LOOKED_BYTES >= room:
+            looked = 0
             await let_commit()
     return heads
+
+
+def _journal_share(store: Store) -> int:
+    """Bytes of journal that one commit may spend on a rebuild."""
+    return min(_MOST_PER_COMMIT, store.journal.blocks * BLOCK // 8)
 
 
 async def _look(store: Store, slot: int, progress: Rebuild) -> _Head | None:
@@ -282,7 +292,7 @@ class _Dates:
 
 
 async def _adopt(store: Store, ledger: RingLedger, slot: int, progress: Rebuild, dates: _Dates) -> int:
-    """Tells of one slot and closes it; how many fragments it holds. Raises OSError when the disk is gone."""
+    """Tells of one slot and closes it; how many tracks' shares of fragments it holds. Raises OSError when the disk is gone."""
     io, ref, slot_bytes = store.io, store.table.ref(slot), store.identity.slot_bytes
     try:
         handle = await io.calls.run(io.device.open, slot_path(slot), writable=True, size=slot_bytes)
@@ -319,7 +329,7 @@ async def _adopt(store: Store, ledger: RingLedger, slot: int, progress: Rebuild,
     adopting.settle_runs(ledger.book, ref)
     if side:
         ledger.keeper.is_mirrored(ref)
-    return len(walk.good)
+    return sum(len(record.parts) for record, _ in walk.good)
 
 
 async def _walk(store: Store, handle: int, identity: SlotIdentity) -> tuple[Walk, int]:

@@ -123,10 +123,12 @@ class Life:
         return {serial for serials in (await contents(self.ring)).values() for serial in serials}
 
 
-async def three_boots(clock: FakeClock, *, slots: int = 48, seconds: int = 40) -> tuple[SimDisk, Life]:
+async def three_boots(
+    clock: FakeClock, *, slots: int = 48, seconds: int = 40, journal_blocks: int = 64
+) -> tuple[SimDisk, Life]:
     """A disk that three boots recorded to; the last life is still open."""
     disk = SimDisk()
-    await formatted(disk, slots=slots)
+    await formatted(disk, slots=slots, journal_blocks=journal_blocks)
     serial = 0
     for boot in (1, 2):
         async with Life(clock, disk, boot, serial) as life:
@@ -417,5 +419,22 @@ def test_checkpoints_that_the_disk_does_not_give_out_are_not_given_up_at_once() 
         assert shown >= seconds - 1
         await ring.close()
         await task
+
+    run_simulated(main)
+
+
+def test_what_is_told_at_once_fits_into_the_journal() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, before = await three_boots(clock, slots=160, seconds=120, journal_blocks=16)
+        await before.__aexit__()
+        async with Life(clock, disk, 4) as life:
+            seconds = life.seconds(1), life.seconds(2)
+            whole = await life.stored()
+        wreck(disk, *LOST)
+        async with Life(clock, disk, 5) as life:
+            await life.ring.scan_now()
+            assert (life.seconds(1), life.seconds(2)) == pytest.approx(seconds, abs=1)
+            assert await life.stored() == whole
+            assert life.store.statistics.flush_errors == 0
 
     run_simulated(main)
