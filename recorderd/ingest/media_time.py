@@ -30,7 +30,8 @@ class MediaTime:
         self.last_ns = [now_ns] * len(rates)  # when the newest unit of each track arrived
 
     def follow(self, units: Sequence[AccessUnit]) -> bool:
-        """Notes all of `units` when nothing about them is in question; otherwise none of them."""
+        """Notes all of `units` when nothing about them is in question. Otherwise `jumped` and `note` are to look at all of them, of which
+        some may have been noted: to note a unit twice makes no difference."""
         arrival_ns = units[-1].arrival_ns
         if units[0].arrival_ns != arrival_ns:
             return False
@@ -55,10 +56,8 @@ class MediaTime:
                 if step > longest:
                     longest = step
         for track, pts in newest.items():
-            if arrivals[track].early_ns(pts, arrival_ns) > JUMP_NS:
+            if not arrivals[track].observe_unless_early(pts, arrival_ns, JUMP_NS):
                 return False
-        for track, pts in newest.items():
-            arrivals[track].observe(pts, arrival_ns)
             self.last_ns[track] = arrival_ns
         if frames:
             self._watch.interval(longest * 1_000_000_000 // rates[watched], arrival_ns, frames)

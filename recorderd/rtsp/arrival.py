@@ -15,6 +15,7 @@ from recorderd.model.stream import SenderReport
 BUCKET_NS = 2_000_000_000
 BUCKETS = 60
 SLOPE_AFTER_NS = 20_000_000_000  # below that a slope would be guessed from jitter
+_NEVER_EARLY = 1 << 80
 MAX_SLOPE = 2e-3  # clocks worse than 2000 ppm do not exist; jitter does
 
 
@@ -34,8 +35,19 @@ class ArrivalEstimate:
         self.newest = 0  # media time of the newest unit, in clock ticks
 
     def observe(self, media_time: int, arrival_ns: int) -> None:
+        self.observe_unless_early(media_time, arrival_ns, _NEVER_EARLY)
+
+    def observe_unless_early(self, media_time: int, arrival_ns: int, limit_ns: int) -> bool:
+        """False, and nothing is noted, for a unit that arrived more than `limit_ns` sooner than possible (`early_ns`)."""
         at = media_time * 1_000_000_000 // self._clock_rate
         delay = arrival_ns - at
+        line = self._line
+        x, y, slope = line
+        below = y - delay
+        if slope:
+            below += round((at - x) * slope)
+        if below > limit_ns and self._bucket is not None:
+            return False
         if self._bucket is None:
             self._bucket, self._bucket_end = (at, delay), arrival_ns + BUCKET_NS
             self._line = (at, delay, 0.0)
@@ -45,12 +57,14 @@ class ArrivalEstimate:
             self._line = self._fit()
         elif delay < self._bucket[1]:
             self._bucket = (at, delay)
-        x, y, slope = self._line
-        below = y + round((at - x) * slope) - delay
+        if self._line is not line:
+            x, y, slope = self._line
+            below = y + round((at - x) * slope) - delay
         if below > 0:
             self._line = (x, y - below, slope)
         if media_time > self.newest or not self._points:
             self.newest = media_time
+        return True
 
     def arrival_ns(self, media_time: int) -> int:
         """Boot time at which the unit of this media time would have arrived with the least delay."""
