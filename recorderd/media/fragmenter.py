@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -199,6 +199,11 @@ class Fragmenter:
         """Takes one unit; `track` where its index in the session is not that of the writer. Units of a track in decoding order."""
         self._aside.append((unit.track if track is None else track, unit))
         self._held_bytes += len(unit.data)
+
+    def push_all(self, units: Iterable[tuple[int, AccessUnit]], size_bytes: int) -> None:
+        """Units with the indices of their tracks, and how many bytes they have together."""
+        self._aside += units
+        self._held_bytes += size_bytes
 
     def _work_off(self) -> None:
         """Brings in what was pushed since."""

@@ -3,6 +3,9 @@
 A lane exists while a run wants tracks of a receiver and the receiver's session has them. It decides nothing about who records: the engine
 opens and closes it. It holds what has not been appended, counts what has been appended and is not yet durable, and says per track when
 the newest media reached the disk.
+
+Once a lane is under way, what a sweep brings is only laid aside. A tick, or whoever wants to know, works it off, a second of the stream at
+once: that costs a quarter of what it costs sweep by sweep.
 """
 
 from __future__ import annotations
@@ -46,15 +49,15 @@ class LaneTrack:
     waiting_ns: int = 0  # the oldest unit that is not durable
     interval_ns: int = 0  # between units, smoothed: part of the hold-back
 
-    def arrived(self, now_ns: int, count: int) -> None:
-        """`count` units at once."""
+    def arrived(self, from_ns: int, to_ns: int, count: int) -> None:
+        """`count` units, the first and the last of which arrived then."""
         if before_ns := self.received_ns:
-            step = (now_ns - before_ns) // count
+            step = (to_ns - before_ns) // count
             before = self.interval_ns
             self.interval_ns = before + (step - before) * min(count, 8) // 8 if before else step
-        self.received_ns = now_ns
+        self.received_ns = to_ns
         if not self.waiting_ns:
-            self.waiting_ns = now_ns
+            self.waiting_ns = from_ns
 
 
 @dataclass(slots=True)
@@ -109,6 +112,7 @@ class Lane:
     _sent: deque[_Sent] = field(default_factory=deque)
     by_track: dict[uuid.UUID, LaneTrack] = field(init=False)
     _by_stream: dict[int, tuple[int, LaneTrack, bool]] = field(init=False)  # index here, the track, whether it is video
+    _fresh: list[Sequence[AccessUnit]] = field(default_factory=list)  # what sweeps brought and nobody has looked at
     _skip_until_key: bool = field(init=False)
     _hurried: bool = False  # the next tick takes what there is
     _broken: bool = False  # data was given up and no key frame has come since
@@ -130,8 +134,9 @@ class Lane:
     def take(self, units: Sequence[AccessUnit]) -> None:
         """Units of the session in decoding order; those of other tracks are passed over. Nothing goes in before a key frame."""
         if self._under_way and units and units[0].arrival_ns == units[-1].arrival_ns:
-            self._take_together(units)
+            self._fresh.append(units)
             return
+        self._work_off()
         for unit in units:
             place = self._by_stream.get(unit.track)
             if place is None:
@@ -156,26 +161,32 @@ class Lane:
         """Whether nothing is special about what comes next."""
         return self.has_key and not (self._skip_until_key or self._broken or self.unstorable)
 
-    def _take_together(self, units: Sequence[AccessUnit]) -> None:
-        """What one sweep completed, once the lane is under way."""
-        counts: dict[int, int] = {}
-        size = 0
-        by_stream, push = self._by_stream, self._fragmenter.push
-        for unit in units:
-            number = unit.track
-            if number in by_stream:
-                push(unit, by_stream[number][0])
-                size += len(unit.data)
-                counts[number] = counts.get(number, 0) + 1
-        if counts:
-            now_ns = units[0].arrival_ns
-            for number, count in counts.items():
-                by_stream[number][1].arrived(now_ns, count)
-                self.counters.units += count
-            self._grew(now_ns, size)
+    def _work_off(self) -> None:
+        """Brings in what was laid aside; each of its parts arrived at one instant."""
+        if not self._fresh:
+            return
+        fresh, self._fresh = self._fresh, []
+        by_stream = self._by_stream
+        found: list[tuple[int, AccessUnit]] = []
+        total = 0
+        for units in fresh:
+            size = 0
+            for unit in units:
+                if unit.track in by_stream:
+                    found.append((by_stream[unit.track][0], unit))
+                    size += len(unit.data)
+            if size:
+                self._grew(units[0].arrival_ns, size)
+                total += size
+        for index, track in enumerate(self.tracks):
+            own = [unit for at, unit in found if at == index]
+            if own:
+                track.arrived(own[0].arrival_ns, own[-1].arrival_ns, len(own))
+        self.counters.units += len(found)
+        self._fragmenter.push_all(found, total)
 
     def _arrived(self, track: LaneTrack, unit: AccessUnit) -> None:
-        track.arrived(unit.arrival_ns, 1)
+        track.arrived(unit.arrival_ns, unit.arrival_ns, 1)
         self.counters.units += 1
         self._grew(unit.arrival_ns, len(unit.data))
 
@@ -189,6 +200,7 @@ class Lane:
             self._window_bytes -= sizes.popleft()[1]
 
     def set_format(self, stream_track: int, new: TrackFormat) -> None:
+        self._work_off()
         place = self._by_stream.get(stream_track)
         if place is not None:
             index, track, _ = place  # of the same kind as before: another codec gets another lane
@@ -199,6 +211,7 @@ class Lane:
 
     def feed(self, now_ns: int) -> None:
         """At a commit tick: appends what is due, and what was refused before."""
+        self._work_off()
         while self._append_backlog() and (self._hurried or self._fragmenter.due(now_ns)):
             cut = self._fragmenter.take(now_ns)
             if cut is None:
@@ -211,12 +224,14 @@ class Lane:
 
         What is held back, because its duration needs its successor, goes with the next tick that has that, however little it is.
         """
+        self._work_off()
         self._hurried = True
         while self._append_backlog() and (cut := self._fragmenter.take(now_ns)) is not None:
             self._backlog.append(cut)
 
     def flush(self) -> None:
         """Appends everything, held-back units too: the session or the run ends."""
+        self._work_off()
         while (cut := self._fragmenter.flush()) is not None:
             self._backlog.append(cut)
         self._append_backlog()
@@ -284,6 +299,7 @@ class Lane:
 
     def durable(self, writer: Writer, through_ns: int, fragments: int) -> None:  # noqa: ARG002
         """`ports.DurableSink`."""
+        self._work_off()
         while self._sent and self._sent[0].arrived_to_ns <= through_ns:
             self._sent.popleft()
         for track in self.tracks:
@@ -308,6 +324,7 @@ class Lane:
     @property
     def held_bytes(self) -> int:
         """Everything of this lane in RAM: pending, refused, appended and not yet durable."""
+        self._work_off()
         return (
             self._fragmenter.pending_bytes + sum(cut.fragment.size for cut in self._backlog) + self.unacknowledged_bytes
         )
@@ -319,6 +336,7 @@ class Lane:
 
     def tails(self) -> dict[uuid.UUID, Tail]:
         """Where the tracks end, for the next run into them; nothing when the end was given up."""
+        self._work_off()
         if self._broken:
             return {}
         return {
@@ -330,12 +348,14 @@ class Lane:
     @property
     def rate_bps(self) -> int:
         """Bits per second over the rate window; 0 before two units have come."""
+        self._work_off()
         if len(self._sizes) < 2:
             return 0
         return self._window_bytes * 8_000_000_000 // max(1, self._sizes[-1][0] - self._sizes[0][0])
 
     def loss_bound_ns(self, tick_ns: int) -> int:
         """min(max_age, time to 128 KiB at the current rate) + tick + flush + hold-back (format.md section 4)."""
+        self._work_off()
         fill_ns = MAX_AGE_NS
         if self._window_bytes and len(self._sizes) > 1:
             span_ns = max(1, self._sizes[-1][0] - self._sizes[0][0])
