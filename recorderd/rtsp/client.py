@@ -12,34 +12,27 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recorderd import __version__
 from recorderd.model.causes import GapCause
 from recorderd.model.stream import Codec, MediaKind
-from recorderd.rtsp.auth import Authenticator, NotAllowed
-from recorderd.rtsp.events import Answered, Ended, Event, Opened, Redirected
+from recorderd.rtsp.asking import Asking, Outstanding
+from recorderd.rtsp.auth import Authenticator
+from recorderd.rtsp.events import Ended, Event, Opened, Redirected
 from recorderd.rtsp.framing import DOLLAR, FrameFinder
-from recorderd.rtsp.inbound import Inbound
 from recorderd.rtsp.messages import (
-    MessageError,
-    Request,
     Response,
-    encode_request,
-    encode_response,
 )
 from recorderd.rtsp.offers import Offer, choose
 from recorderd.rtsp.receiver import Receiver
 from recorderd.rtsp.rtcp import encode_receiver_report
 from recorderd.rtsp.sdp import SdpError, parse_sdp
-from recorderd.rtsp.transitions import KEEP_ALIVES, SERVER_REQUESTS, Answer, State, Step, classify, step
+from recorderd.rtsp.transitions import Answer, State, Step, classify, step
 from recorderd.rtsp.transport import TransportOffer, offer_tcp, offer_udp, parse_transport
 from recorderd.rtsp.url import RtspUrl, UrlError, parse_url, resolve_control
 
-USER_AGENT = f"recorderd/{__version__}"
 ANSWER_TIMEOUT_NS = 10_000_000_000
 SHORT_BODY_NS = 1_500_000_000  # a body this long overdue is taken as it is: its Content-Length was wrong
 REPORT_EVERY_NS = 5_000_000_000
 GOODBYE_NS = 1_000_000_000  # RTP may still come behind the BYE of its RTCP
-DEFAULT_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +58,7 @@ class _Track:
     transport: TransportOffer | None = None  # as granted
 
 
-@dataclass(slots=True)
-class _Outstanding:
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: bytes
-    cseq: int
-    sent_ns: int
-    attempts: int = 0
-
-
-class Client(Inbound):
+class Client(Asking):
     def __init__(
         self,
         *,
@@ -85,39 +67,24 @@ class Client(Inbound):
         wanted: Wanted,
         ssrc: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(str(url), authenticator)
         self._url = str(url)
-        self._authenticator = authenticator
         self._wanted = wanted
         self._ssrc = secrets.randbits(32) if ssrc is None else ssrc
-        self._out = bytearray()
-        self._cseq = 0
-        self._outstanding: _Outstanding | None = None
         self._base = self._url
-        self._aggregate = self._url
-        self._public: frozenset[str] = frozenset()
-        self._keep_alive = 0
-        self._session = ""
-        self._timeout_s = DEFAULT_TIMEOUT_S
         self._tracks: list[_Track] = []
         self._offers: list[Offer] = []
         self._play_urls: list[str] = []
         self._remarks: list[str] = []
         self._opened = False
-        self._next_keep_alive_ns = 0
         self._next_report_ns = 0
         self._goodbye_ns = 0
-        self.server = ""
 
     # --- for the driver ----------------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
         return self._state
-
-    @property
-    def awaiting_answer(self) -> bool:
-        return self._outstanding is not None
 
     @property
     def receivers(self) -> list[Receiver]:
@@ -139,12 +106,6 @@ class Client(Inbound):
     def udp_ports(self) -> list[tuple[int, int] | None]:
         """Our ports per track, as `Wanted.udp_ports` gave them."""
         return [track.udp_ports for track in self._tracks]
-
-    def output(self) -> bytes:
-        """What to write to the connection now."""
-        data = bytes(self._out)
-        self._out.clear()
-        return data
 
     def events(self) -> list[Event]:
         return self._output.take()
@@ -260,17 +221,6 @@ class Client(Inbound):
         if all(track.receiver.said_bye for track in media or self._tracks):
             self._goodbye_ns = self._goodbye_ns or self._now_ns
 
-    def _asked(self, request: Request) -> None:
-        status, reason = SERVER_REQUESTS.get(request.method, (501, "Not Implemented"))
-        headers = {"CSeq": str(request.cseq or 0), "User-Agent": USER_AGENT}
-        if request.method == "OPTIONS":
-            headers["Public"] = ", ".join(SERVER_REQUESTS)
-        self._out += encode_response(status, reason, headers)
-        if request.method == "TEARDOWN":
-            self._end(GapCause.CAMERA_CLOSED, "the camera ended the session (TEARDOWN)")
-        elif request.method == "REDIRECT":
-            self._redirected(request.headers.get("Location"))
-
     def _answered(self, response: Response) -> None:
         waiting = self._outstanding
         if waiting is None or (response.cseq is not None and response.cseq != waiting.cseq):
@@ -294,24 +244,14 @@ class Client(Inbound):
             Step.FINISH: self._finish,
         }[name](waiting, response)
 
-    def _take_session(self, response: Response) -> None:
-        value = response.headers.get("Session")
-        if not value or self._state is not State.SETUP:
-            return
-        identifier, _, parameters = value.partition(";")
-        self._session = identifier.strip()[:256]
-        match = re.search(r"timeout\s*=\s*([0-9]{1,6})", parameters)
-        if match is not None:
-            self._timeout_s = min(max(int(match[1]), 4), 3600)
-
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _describe(self, _: _Outstanding, response: Response) -> None:
+    def _describe(self, _: Outstanding, response: Response) -> None:
         methods = response.headers.get("Public").upper()
         self._public = frozenset(re.findall(r"[A-Z_]+", methods))
         self._send("DESCRIBE", self._url, State.DESCRIBE, {"Accept": "application/sdp"})
 
-    def _setup_first(self, waiting: _Outstanding, response: Response) -> None:
+    def _setup_first(self, waiting: Outstanding, response: Response) -> None:
         try:
             description = parse_sdp(response.body)
         except SdpError as error:
@@ -352,7 +292,7 @@ class Client(Inbound):
             transport = offer_udp(track.udp_ports)
         self._send("SETUP", track.control, State.SETUP, {"Transport": transport})
 
-    def _setup_next(self, _: _Outstanding, response: Response) -> None:
+    def _setup_next(self, _: Outstanding, response: Response) -> None:
         index = len(self._tracks) - 1
         track = self._tracks[index]
         granted = parse_transport(response.headers.get("Transport"))
@@ -375,7 +315,7 @@ class Client(Inbound):
             self._finder = FrameFinder(known, self._plausible)
         self._after_setup()
 
-    def _skip_track(self, _: _Outstanding, response: Response) -> None:
+    def _skip_track(self, _: Outstanding, response: Response) -> None:
         kind = self._tracks.pop().offer.kind
         detail = f"SETUP of the {kind} was refused: {_status(response)}"
         if kind is MediaKind.VIDEO or not (self._tracks or self._offers):
@@ -395,7 +335,7 @@ class Client(Inbound):
         headers = {"Range": "npt=0.000-"}
         self._send("PLAY", self._play_urls.pop(0), State.PLAY, headers)
 
-    def _play_each(self, waiting: _Outstanding, response: Response) -> None:
+    def _play_each(self, waiting: Outstanding, response: Response) -> None:
         controls = [track.control for track in self._tracks]
         if waiting.url in controls:
             self._fail(waiting, response)
@@ -403,7 +343,7 @@ class Client(Inbound):
         self._play_urls = controls
         self._play_next()
 
-    def _played(self, _: _Outstanding, response: Response) -> None:  # noqa: ARG002
+    def _played(self, _: Outstanding, response: Response) -> None:  # noqa: ARG002
         if self._play_urls:
             self._play_next()
         else:
@@ -412,41 +352,16 @@ class Client(Inbound):
     def _open(self) -> None:
         """The session is open: PLAY was answered, or media proves that it will be."""
         self._state = State.PLAYING
-        self._next_keep_alive_ns = self._now_ns + self._keep_alive_every_ns
+        self._postpone_keep_alive()
         self._next_report_ns = self._now_ns + REPORT_EVERY_NS
         if self._opened:
             return
         self._opened = True
-        self._keep_alive = 0
-        if self._public and "GET_PARAMETER" not in self._public:
-            self._keep_alive = 1 if "SET_PARAMETER" in self._public else 2
+        self._choose_keep_alive()
         formats = tuple(track.receiver.depacketiser.format for track in self._tracks)
         self._output.event_first(Opened(formats, tuple(self._remarks)))
 
-    def _alive(self, waiting: _Outstanding, _: Response) -> None:
-        self._output.event(Answered(waiting.method))
-
-    def _refused_keep_alive(self, waiting: _Outstanding, response: Response) -> None:
-        self._output.event(Answered(waiting.method))
-        if waiting.method in KEEP_ALIVES and "Content-Type" not in waiting.headers and response.status != 200:
-            self._rotate_keep_alive()
-
-    def _rotate_keep_alive(self) -> None:
-        self._keep_alive = (self._keep_alive + 1) % len(KEEP_ALIVES)
-        self._next_keep_alive_ns = min(self._next_keep_alive_ns, self._now_ns + 1_000_000_000)
-
-    def _authenticate(self, waiting: _Outstanding, response: Response) -> None:
-        try:
-            again = self._authenticator.take_challenge(response.headers.all("WWW-Authenticate"))
-        except NotAllowed as error:
-            self._end(GapCause.UNAUTHORIZED, str(error))
-            return
-        if not again or waiting.attempts >= 3:
-            self._end(GapCause.UNAUTHORIZED, "the camera refuses the user name or password")
-            return
-        self._transmit(waiting.method, waiting.url, waiting.headers, waiting.body, waiting.attempts + 1)
-
-    def _redirect(self, _: _Outstanding, response: Response) -> None:
+    def _redirect(self, _: Outstanding, response: Response) -> None:
         self._redirected(response.headers.get("Location"))
 
     def _redirected(self, location: str) -> None:
@@ -462,10 +377,10 @@ class Client(Inbound):
             self._state = State.CLOSED
             self._output.event(Redirected(target))
 
-    def _fail(self, waiting: _Outstanding, response: Response) -> None:
+    def _fail(self, waiting: Outstanding, response: Response) -> None:
         self._end(_cause(response), f"{waiting.method} was refused: {_status(response)}")
 
-    def _finish(self, _: _Outstanding, response: Response) -> None:  # noqa: ARG002
+    def _finish(self, _: Outstanding, response: Response) -> None:  # noqa: ARG002
         self._end(GapCause.CONFIGURATION, "stopped", stopped=True)
 
     def _end(self, cause: GapCause, detail: str, *, stopped: bool = False) -> None:
@@ -476,38 +391,6 @@ class Client(Inbound):
         self._state = State.CLOSED
         self._outstanding = None
         self._output.event(Ended(cause, detail, self._opened, stopped))
-
-    # --- requests out ------------------------------------------------------------------------------------
-
-    @property
-    def _keep_alive_every_ns(self) -> int:
-        """Half the session's time-out, and never later than 30 s: some cameras promise 60 s and keep 40."""
-        return min(self._timeout_s // 2, 30) * 1_000_000_000
-
-    def _send_keep_alive(self) -> None:
-        self._next_keep_alive_ns = self._now_ns + self._keep_alive_every_ns
-        self._send(KEEP_ALIVES[self._keep_alive], self._aggregate, State.PLAYING)
-
-    def _send(
-        self, method: str, url: str, state: State, headers: dict[str, str] | None = None, body: bytes = b""
-    ) -> None:
-        self._state = state
-        self._transmit(method, url, headers or {}, body, 0)
-
-    def _transmit(self, method: str, url: str, headers: dict[str, str], body: bytes, attempts: int) -> None:
-        self._cseq += 1
-        lines = {"CSeq": str(self._cseq), "User-Agent": USER_AGENT}
-        if self._session:
-            lines["Session"] = self._session
-        authorization = self._authenticator.authorization(method, url)
-        if authorization is not None:
-            lines["Authorization"] = authorization
-        try:
-            self._out += encode_request(method, url, lines | headers, body)
-        except MessageError as error:
-            self._end(GapCause.CAMERA_ERROR, f"the camera's answer leads to an impossible request: {error}")
-            return
-        self._outstanding = _Outstanding(method, url, headers, body, self._cseq, self._now_ns, attempts)
 
 
 def _status(response: Response) -> str:
