@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from recorderd.model.disk_files import CONFIGURATION_BYTES, CONFIGURATIONS
 from recorderd.ring.buffers import BufferPool
 from recorderd.ring.checkpoints import CheckpointFiles, Snapshot
 from recorderd.ring.device import ALLOCATING_KINDS, FormatDevice, Space
@@ -54,7 +55,14 @@ def check_file_system(space: Space, *, durability: str) -> None:
 def overhead_bytes(slots: int, journal_blocks: int, ledger_bytes: int) -> int:
     """What the files beside the slots take."""
     checkpoint = checkpoint_bytes(slots, ledger_bytes)
-    return IDENTITY_BYTES + journal_blocks * BLOCK + 2 * checkpoint + 2 * _CATALOGUE_BYTES + 2 * _HISTORY_MOST_BYTES
+    return (
+        IDENTITY_BYTES
+        + journal_blocks * BLOCK
+        + 2 * checkpoint
+        + 2 * _CATALOGUE_BYTES
+        + 2 * _HISTORY_MOST_BYTES
+        + 2 * CONFIGURATION_BYTES
+    )
 
 
 def checkpoint_bytes(slots: int, ledger_bytes: int) -> int:
@@ -140,6 +148,8 @@ async def format_ring(
             await _create_zeroed(device, calls, buffers, name, identity.catalogue_bytes)
         for name in HISTORIES:
             await _create_zeroed(device, calls, buffers, name, history_bytes_for(slots * slot_bytes))
+        for name in CONFIGURATIONS:
+            await _create_zeroed(device, calls, buffers, name, CONFIGURATION_BYTES)
         for name in CHECKPOINTS:
             await calls.run(device.create, name, identity.checkpoint_bytes)
         for slot in range(slots):

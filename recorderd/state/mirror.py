@@ -1,11 +1,13 @@
 """The last configuration on the data disk, without secrets: what a recorder goes on with, or is restored from, when its system flash fails.
 
-Two files below the ring's folder are written in turn, each with a sequence and a checksum, so a power cut costs the one being written and
-never both. A configuration without objects is never written: a recorder that has just lost everything must not take the copy too.
+Two files that the ring made with itself (I6) are written in turn and in place, each with a sequence and a checksum, so a power cut costs
+the one being written and never both. A configuration without objects is never written: a recorder that has just lost everything must
+not take the copy too.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
@@ -14,12 +16,11 @@ from pathlib import Path
 
 import msgspec
 
+from recorderd.model.disk_files import CONFIGURATION_BYTES, CONFIGURATIONS
 from recorderd.model.objects import Objects
 
-FOLDER = "configuration"
 MARKER = "recorderd.id"  # what a ring's folder has: never the system disk in place of a missing one
-MAX_BYTES = 8 << 20
-_NAMES = ("0", "1")
+MAX_DOCUMENT_BYTES = 16 << 20
 _MAGIC = b"recorderd-configuration"
 
 
@@ -51,29 +52,21 @@ def write(ring: Path, mirror: Mirror) -> bool:
     """Durable when it returns True; False where no ring is. Blocks. Raises OSError."""
     if not mirror.tables or not (ring / MARKER).is_file():
         return False
-    folder = ring / FOLDER
-    folder.mkdir(mode=0o750, exist_ok=True)
-    held = [_read(folder / name) for name in _NAMES]
+    held = [_read(ring / name) for name in CONFIGURATIONS]
     newest = max((found[0] for found in held if found is not None), default=0)
     target = next((n for n, found in enumerate(held) if found is None or found[0] < newest), 0)
-    body = msgspec.json.encode(mirror)
-    if len(body) > MAX_BYTES:
-        raise OSError(f"a configuration of {len(body)} bytes is not mirrored")
-    head = b"%b %d %08x %d\n" % (_MAGIC, newest + 1, zlib.crc32(body), len(body))
-    path = folder / _NAMES[target]
-    new = not path.exists()
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    body = zlib.compress(msgspec.json.encode(mirror))
+    data = b"%b %d %08x %d\n%b" % (_MAGIC, newest + 1, zlib.crc32(body), len(body), body)
+    if len(data) > CONFIGURATION_BYTES:
+        raise OSError(errno.EFBIG, f"a configuration of {len(data)} bytes has no room there")
+    file = _open(ring / CONFIGURATIONS[target], os.O_WRONLY)
     try:
-        rest = memoryview(head + body)
-        os.truncate(file, 0)
+        rest = memoryview(data)
         while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
+            rest = rest[os.pwrite(file, rest, len(data) - len(rest)) :]
+        os.fdatasync(file)
     finally:
         os.close(file)
-    if new:
-        _sync(folder)
-        _sync(ring)
     return True
 
 
@@ -81,40 +74,42 @@ def read(ring: Path) -> Mirror | None:
     """The newest whole mirror; None where there is none. Blocks. Raises OSError."""
     if not (ring / MARKER).is_file():
         return None
-    found = [held for name in _NAMES if (held := _read(ring / FOLDER / name)) is not None]
+    found = [held for name in CONFIGURATIONS if (held := _read(ring / name)) is not None]
     for _, body in sorted(found, reverse=True):
         try:
-            return msgspec.json.decode(body, type=Mirror)
-        except msgspec.DecodeError:
+            document = zlib.decompressobj().decompress(body, MAX_DOCUMENT_BYTES)
+            return msgspec.json.decode(document, type=Mirror)
+        except (zlib.error, msgspec.DecodeError):
             continue
     return None
 
 
+def _open(path: Path, flags: int) -> int:
+    """A file that the ring made, and no other. Raises OSError."""
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != CONFIGURATION_BYTES:
+        os.close(file)
+        raise OSError(errno.EINVAL, f"{path.name} is not a file of the ring's")
+    return file
+
+
 def _read(path: Path) -> tuple[int, bytes] | None:
-    """(sequence, document); None for what is absent, torn, or not a file of ours."""
+    """(sequence, compressed document); None for what was never written or is torn."""
+    file = _open(path, os.O_RDONLY)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES + 256:
-            return None
-        with os.fdopen(file, "rb", closefd=False) as reader:
-            head, _, body = reader.read().partition(b"\n")
+        data = os.pread(file, CONFIGURATION_BYTES, 0)
     finally:
         os.close(file)
+    head = data[:256].partition(b"\n")[0]
     words = head.split(b" ")
-    if len(words) != 4 or words[0] != _MAGIC or not all(word.isdigit() for word in (words[1], words[3])):
+    if (
+        len(words) != 4
+        or words[0] != _MAGIC
+        or not all(word.isdigit() and len(word) < 19 for word in (words[1], words[3]))
+    ):
         return None
-    if words[2] != b"%08x" % zlib.crc32(body) or int(words[3]) != len(body) or len(words[1]) > 18:
+    body = data[len(head) + 1 : len(head) + 1 + int(words[3])]
+    if len(body) != int(words[3]) or words[2] != b"%08x" % zlib.crc32(body):
         return None
     return int(words[1]), body
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -206,7 +206,9 @@ def test_nothing_is_allocated_after_format(tmp_path: Path) -> None:
         await formatted(disk, clock, slots=16, slot_bytes=1 << 20)
         os.sync()
         before = files(disk.mount_point)
-        assert len(before) == 16 + 6 + 2  # slots; identity, catalogue, checkpoints, journal; event history
+        assert (
+            len(before) == 16 + 6 + 2 + 2
+        )  # slots; identity, catalogue, checkpoints, journal; event history; configuration
         video, audio = clips.video(frames=150), clips.aac(6.0)
         async with opened(disk, clock) as ring:
             closed = 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import msgspec
 import pytest
 
 from recorderd.model.device import Device
+from recorderd.model.disk_files import CONFIGURATION_BYTES, CONFIGURATIONS
 from recorderd.model.objects import Change, Objects
 from recorderd.model.recording import Recording, RecordingConfiguration
 from recorderd.state import mirror
@@ -39,7 +43,10 @@ def made(*names: str) -> mirror.Mirror:
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
+    """As much of a formatted ring as matters here."""
     (tmp_path / mirror.MARKER).write_bytes(b"")
+    for name in CONFIGURATIONS:
+        (tmp_path / name).write_bytes(bytes(CONFIGURATION_BYTES))
     return tmp_path
 
 
@@ -55,25 +62,25 @@ def test_what_is_written_comes_back(ring: Path) -> None:
         assert found is not None
         assert objects_of(found) == configured("cam1", f"cam{number}")
         assert (found.secrets, found.written_ns) == (SECRETS, 5)
-    assert sorted(p.name for p in (ring / mirror.FOLDER).iterdir()) == ["0", "1"], "no third file, ever"
+    assert sorted(p.name for p in ring.iterdir()) == [*CONFIGURATIONS, mirror.MARKER], "nothing is created (I6)"
+    assert {(ring / name).stat().st_size for name in CONFIGURATIONS} == {CONFIGURATION_BYTES}
 
 
 def test_a_power_cut_in_any_write_leaves_the_one_before(ring: Path) -> None:
     mirror.write(ring, made("cam1", "first"))
     mirror.write(ring, made("cam1", "second"))
-    first = ring / mirror.FOLDER / "0"
+    first = ring / CONFIGURATIONS[0]
     old = first.read_bytes()
     mirror.write(ring, made("cam1", "third"))
     new = first.read_bytes()
-    for length in [*range(0, len(new), 7), len(new) - 1]:
-        for torn in (new[:length], new[:length] + old[length:], new[:length] + bytes(len(new) - length)):
-            first.write_bytes(torn)
-            assert names(mirror.read(ring)) in (["cam1", "second"], ["cam1", "third"])
-            if torn not in (new, old):
-                assert names(mirror.read(ring)) == ["cam1", "second"]
-    first.write_bytes(new)
-    assert names(mirror.read(ring)) == ["cam1", "third"]
-    first.write_bytes(b"")
+    end = max(n for n in range(4096) if new[n] or old[n]) + 1
+    for length in [*range(0, end, 3), end]:
+        first.write_bytes(new[:length] + old[length:])
+        assert names(mirror.read(ring)) == ["cam1", "third" if new[length:] == old[length:] else "second"]
+    for at in range(0, end, 512):
+        first.write_bytes(new[:at] + old[at : at + 512] + new[at + 512 :])
+        assert names(mirror.read(ring)) == ["cam1", "second"], "a sector that did not arrive"
+    first.write_bytes(bytes(CONFIGURATION_BYTES))
     assert mirror.write(ring, made("cam1", "fourth"))
     assert names(mirror.read(ring)) == ["cam1", "fourth"]
 
@@ -88,28 +95,34 @@ def test_never_empty_and_never_without_a_ring(tmp_path: Path, ring: Path) -> Non
 
 
 def test_a_disk_is_input(ring: Path, tmp_path: Path) -> None:
-    folder = ring / mirror.FOLDER
-    folder.mkdir()
-    secret = tmp_path / "elsewhere"
     mirror.write(ring, made("cam1"))
-    secret.write_bytes((folder / "0").read_bytes())
-    (folder / "0").unlink()
-    (folder / "0").symlink_to(secret)
-    with pytest.raises(OSError, match="symbolic links"):
-        mirror.read(ring)
-    (folder / "0").unlink()
-    (folder / "0").mkdir()
-    assert mirror.read(ring) is None
-    (folder / "0").rmdir()
+    first, elsewhere = ring / CONFIGURATIONS[0], tmp_path / "elsewhere"
+    written = first.read_bytes()
+    elsewhere.write_bytes(written)
+    for spoil in (
+        lambda: first.symlink_to(elsewhere), lambda: os.link(elsewhere, first), first.mkdir, lambda: first.write_bytes(b""),
+        lambda: os.mkfifo(first), lambda: None,
+    ):  # fmt: skip
+        shutil.rmtree(first) if first.is_dir() else first.unlink(missing_ok=True)
+        spoil()
+        for use in (lambda: mirror.read(ring), lambda: mirror.write(ring, made("cam2"))):
+            with pytest.raises(OSError):
+                use()
+        assert elsewhere.read_bytes() == written
+    elsewhere.unlink()
+    bomb, magic = zlib.compress(bytes(64 << 20)), b"recorderd-configuration"
     for garbage in (
-        b"",
-        b"\n",
-        b"recorderd-configuration 1 00000000 0\n",
-        b"recorderd-configuration -1 0 0\n{}",
-        b"x" * 9_000_000,
-    ):
-        (folder / "0").write_bytes(garbage)
+        b"\n", b"recorderd-configuration 1 00000000 0\n", b"recorderd-configuration -1 0 0\n{}", b"x" * 1000,
+        b"recorderd-configuration 1 00000000 99999999999999999999\n", b"%b 7 %08x %d\n" % (magic, zlib.crc32(bomb), len(bomb)) + bomb,
+    ):  # fmt: skip
+        first.write_bytes(garbage + bytes(CONFIGURATION_BYTES - len(garbage)))
         assert mirror.read(ring) is None
+    first.write_bytes(bytes(CONFIGURATION_BYTES))
+    large = msgspec.structs.replace(
+        made("cam1"), tables={"device": [msgspec.Raw(b'"%b"' % os.urandom(600_000).hex().encode())] * 2}
+    )
+    with pytest.raises(OSError, match="no room"):
+        mirror.write(ring, large)
     strange = msgspec.structs.replace(made("cam1"), tables={"weapon": [msgspec.Raw(b"{}")]})
     mirror.write(ring, strange)
     found = mirror.read(ring)
@@ -196,12 +209,14 @@ def test_a_lost_configuration_is_offered_and_not_overwritten(ring: Path) -> None
 
 
 def test_a_disk_that_refuses_is_said(ring: Path) -> None:
-    (ring / mirror.FOLDER).write_bytes(b"in the way")
+    for name in CONFIGURATIONS:
+        (ring / name).unlink()
 
     async def story(keeper: Mirroring, objects: Objects, clock: FakeClock, usable: list[bool]) -> None:
         await asyncio.sleep(SETTLE_S + 0.1)
         assert "no copy on the data disk" in keeper.troubles()[0]
-        (ring / mirror.FOLDER).unlink()
+        for name in CONFIGURATIONS:
+            (ring / name).write_bytes(bytes(CONFIGURATION_BYTES))
         await asyncio.sleep(LOOK_S + 2 * SETTLE_S)
         assert (keeper.troubles(), keeper.writes) == ([], 1)
 

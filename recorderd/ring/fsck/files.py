@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recorderd.model.disk_files import CONFIGURATION_BYTES, CONFIGURATIONS
 from recorderd.ring.checkpoints import CheckpointFiles, CheckpointTooLarge
 from recorderd.ring.device import FormatDevice, UnsafeFile
 from recorderd.ring.files import (
@@ -27,13 +28,14 @@ from recorderd.ring.store import Store
 
 async def check_files(io: Io, device: FormatDevice, identity: DiskIdentity, report: Report) -> None:
     """Every file there, of its size, and nothing else in the folder."""
-    expected = {IDENTITY, JOURNAL, SLOTS, *CHECKPOINTS, *CATALOGUES, *HISTORIES}
+    expected = {IDENTITY, JOURNAL, SLOTS, *CHECKPOINTS, *CATALOGUES, *HISTORIES, *CONFIGURATIONS}
     present = set(await io.calls.run(device.names, ""))
     for name in sorted(present - expected - {"lost+found"}):
         report.add(Severity.NOTICE, "I6", name, "is not the ring's: it takes room, the ring ignores it")
     sizes = {JOURNAL: identity.journal_blocks * BLOCK, IDENTITY: IDENTITY_BYTES}
     sizes |= dict.fromkeys(CHECKPOINTS, identity.checkpoint_bytes) | dict.fromkeys(CATALOGUES, identity.catalogue_bytes)
     sizes |= dict.fromkeys(HISTORIES, history_bytes_for(identity.slots * identity.slot_bytes))
+    sizes |= dict.fromkeys(CONFIGURATIONS, CONFIGURATION_BYTES)
     for name, size in sizes.items():
         await _check_file(io, name, size, report)
     for folder in range((identity.slots + SLOTS_PER_FOLDER - 1) // SLOTS_PER_FOLDER):
