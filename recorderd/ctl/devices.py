@@ -115,14 +115,9 @@ def _given(arguments: argparse.Namespace, session: Session) -> DeviceSettings:
 
 
 def all_devices(session: Session) -> list[devices.DeviceInfo]:
-    found: list[devices.DeviceInfo] = []
-    after: str | None = None
-    while True:
-        reply = session.call(devices.LIST, devices.ListCall(after=after))
-        found.extend(reply.devices)
-        after = reply.next
-        if after is None:
-            return found
+    return [
+        x for reply in session.pages(devices.LIST, devices.ListCall(), lambda reply: reply.next) for x in reply.devices
+    ]
 
 
 def run_list(_: argparse.Namespace, session: Session) -> int:

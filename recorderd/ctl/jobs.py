@@ -85,14 +85,7 @@ def _source(text: str) -> SourceRequest:
 
 
 def run_list(_: argparse.Namespace, session: Session) -> int:
-    found: list[jobs.JobInfo] = []
-    after: str | None = None
-    while True:
-        reply = session.call(jobs.LIST, jobs.ListCall(after=after))
-        found.extend(reply.jobs)
-        after = reply.next
-        if after is None:
-            break
+    found = [x for reply in session.pages(jobs.LIST, jobs.ListCall(), lambda reply: reply.next) for x in reply.jobs]
     rows = []
     for job in found:
         state = session.call(jobs.GET_STATE, jobs.JobCall(job=job.token)).state

@@ -69,14 +69,11 @@ def _configuration(arguments: argparse.Namespace, old: ReceiverConfiguration) ->
 
 
 def run_list(_: argparse.Namespace, session: Session) -> int:
-    found: list[receivers.ReceiverInfo] = []
-    after: str | None = None
-    while True:
-        reply = session.call(receivers.LIST, receivers.ListCall(after=after))
-        found.extend(reply.receivers)
-        after = reply.next
-        if after is None:
-            break
+    found = [
+        x
+        for reply in session.pages(receivers.LIST, receivers.ListCall(), lambda reply: reply.next)
+        for x in reply.receivers
+    ]
     rows = [(r.token, r.state.value, r.device or "-", r.configuration.media_uri or "-", r.detail) for r in found]
     session.show(
         receivers.ListReply(receivers=found), lambda: table(("RECEIVER", "STATE", "DEVICE", "URL", "WHY"), rows)

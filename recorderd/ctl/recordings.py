@@ -77,14 +77,11 @@ def _configuration(arguments: argparse.Namespace, old: RecordingConfiguration) -
 
 
 def all_recordings(session: Session) -> list[recordings.RecordingInfo]:
-    found: list[recordings.RecordingInfo] = []
-    after: str | None = None
-    while True:
-        reply = session.call(recordings.LIST, recordings.ListCall(after=after))
-        found.extend(reply.recordings)
-        after = reply.next
-        if after is None:
-            return found
+    return [
+        x
+        for reply in session.pages(recordings.LIST, recordings.ListCall(), lambda reply: reply.next)
+        for x in reply.recordings
+    ]
 
 
 def token_of(session: Session, wanted: str) -> str:

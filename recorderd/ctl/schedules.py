@@ -100,14 +100,11 @@ def _period(text: str) -> TimePeriod:
 
 
 def run_list(_: argparse.Namespace, session: Session) -> int:
-    found: list[Schedule] = []
-    after: str | None = None
-    while True:
-        reply = session.call(schedules.LIST, schedules.ListCall(after=after))
-        found.extend(reply.schedules)
-        after = reply.next
-        if after is None:
-            break
+    found = [
+        x
+        for reply in session.pages(schedules.LIST, schedules.ListCall(), lambda reply: reply.next)
+        for x in reply.schedules
+    ]
     rows = []
     for schedule in found:
         state = session.call(schedules.GET_STATE, schedules.ScheduleCall(schedule=schedule.token))

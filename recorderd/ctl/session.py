@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
@@ -64,6 +64,15 @@ class Session:
 
     def call(self, method: Method[P, R], parameters: P) -> R:
         return self.client.call(method, parameters)
+
+    def pages(self, method: Method[P, R], parameters: P, following: Callable[[R], str | None]) -> Iterator[R]:
+        """The replies to a call that answers in pages; `following` finds what the next one comes `after`, None in the last."""
+        while True:
+            reply = self.call(method, parameters)
+            yield reply
+            if (after := following(reply)) is None:
+                return
+            parameters = msgspec.structs.replace(parameters, after=after)
 
     def call_confirmed(self, method: Method[P, R], parameters: P, *, yes: bool) -> R:
         """A call whose parameters have a `confirm: bool` field: asks the person what the recorder wants confirmed."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
-from recorderd.protocol.work import MAX_MESSAGE_BYTES
+from recorderd.protocol.work import MAX_MESSAGE_BYTES, WorkDone
 
 T = TypeVar("T")
 
@@ -36,3 +37,20 @@ class Channel:
 
     def send(self, message: msgspec.Struct) -> None:
         self._socket.send(msgspec.json.encode(message))
+
+
+def answer(channel: Channel, work: Callable[[Channel], WorkDone], *faults: type[Exception]) -> int:
+    """Does the work and says how it ended, in words for `faults` and errors of the disk. Returns the exit code."""
+    try:
+        done = work(channel)
+    except NoWork:
+        return 1
+    except faults as fault:
+        done = WorkDone(False, str(fault))
+    except OSError as error:
+        done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
+    try:
+        channel.send(done)
+    except OSError:  # the daemon has given up
+        return 1
+    return 0 if done.complete else 1

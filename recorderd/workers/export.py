@@ -31,7 +31,7 @@ from recorderd.protocol.work import (
     Written,
 )
 from recorderd.ring.layout import FragmentRecord, TrackPart
-from recorderd.workers.channel import Channel, NoWork
+from recorderd.workers.channel import Channel, answer
 from recorderd.workers.confinement import confine
 from recorderd.workers.output import OUTPUT_FD, CannotWrite, Output, handed_over
 from recorderd.workers.sandbox import MEDIA
@@ -263,20 +263,8 @@ def _output_fd(into: Into, fds: list[int]) -> int:
 
 def main() -> int:
     confine(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, parent=int(sys.argv[1]))
-    channel = Channel(int(sys.argv[2]))
-    try:
-        done = run(channel, ReadAhead(MEDIA.close))
-    except NoWork:
-        return 1
-    except (MediaError, CannotWrite) as error:
-        done = WorkDone(False, str(error))
-    except OSError as error:
-        done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
-    try:
-        channel.send(done)
-    except OSError:  # the daemon has given up
-        return 1
-    return 0 if done.complete else 1
+    reader: ReadAhead[_Order] = ReadAhead(MEDIA.close)
+    return answer(Channel(int(sys.argv[2])), lambda channel: run(channel, reader), MediaError, CannotWrite)
 
 
 if __name__ == "__main__":

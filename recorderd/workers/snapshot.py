@@ -17,7 +17,7 @@ from recorderd.media.nal import split_lengths
 from recorderd.media.sample_table import MAX_TRACKS, parse_fragment
 from recorderd.model.stream import Codec, TrackFormat
 from recorderd.protocol.work import SnapshotWork, WorkDone
-from recorderd.workers.channel import Channel, NoWork
+from recorderd.workers.channel import Channel, answer
 from recorderd.workers.confinement import confine
 from recorderd.workers.output import CannotWrite, Output
 from recorderd.workers.sandbox import MEDIA
@@ -85,27 +85,19 @@ def encode(frame: av.VideoFrame, *, width: int, image: str) -> bytes:
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
 
 
+def run(channel: Channel) -> WorkDone:
+    """Raises NoWork, NoPicture, MediaError, CannotWrite, OSError."""
+    work, fds = channel.receive(SnapshotWork)
+    output = Output()
+    MEDIA.close()
+    output.write([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
+    return WorkDone(True, bytes=output.bytes)
+
+
 def main() -> int:
     confine(memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S, parent=int(sys.argv[1]))
     av.logging.set_level(av.logging.PANIC)
-    channel = Channel(int(sys.argv[2]))
-    try:
-        work, fds = channel.receive(SnapshotWork)
-        output = Output()
-        MEDIA.close()
-        output.write([encode(decode(work.format, stored_picture(work, fds[0])), width=work.width, image=work.image)])
-        done = WorkDone(True)
-    except NoWork:
-        return 1
-    except (NoPicture, MediaError, CannotWrite) as error:
-        done = WorkDone(False, str(error))
-    except OSError as error:
-        done = WorkDone(False, f"the disk cannot be read: {error.strerror}")
-    try:
-        channel.send(done)
-    except OSError:  # the daemon has given up
-        return 1
-    return 0 if done.complete else 1
+    return answer(Channel(int(sys.argv[2])), run, NoPicture, MediaError, CannotWrite)
 
 
 if __name__ == "__main__":
