@@ -34,34 +34,34 @@ class GroupsFace:
         table.reply(protocol.DELETE_DESTINATION, refusing(self._delete_destination))
 
     async def _list(self, _call: Nothing, _: Peer) -> protocol.ListReply:
-        return protocol.ListReply(groups=self._service.list_groups())
+        return protocol.ListReply(groups=self._service.groups.list_groups())
 
     async def _get(self, call: protocol.GroupCall, _: Peer) -> protocol.GroupReply:
-        return protocol.GroupReply(group=self._service.get_group(call.group))
+        return protocol.GroupReply(group=self._service.groups.get_group(call.group))
 
     async def _create(self, call: protocol.SettingsCall, _: Peer) -> protocol.PutReply:
-        return self._put(await self._service.create_group(call.group, call.settings))
+        return self._put(await self._service.groups.create_group(call.group, call.settings))
 
     async def _update(self, call: protocol.SettingsCall, _: Peer) -> protocol.PutReply:
-        return self._put(await self._service.update_group(call.group, call.settings))
+        return self._put(await self._service.groups.update_group(call.group, call.settings))
 
     def _put(self, group: RecordingGroup) -> protocol.PutReply:
-        return protocol.PutReply(group=group, warnings=self._service.group_warnings(group))
+        return protocol.PutReply(group=group, warnings=self._service.groups.warnings(group))
 
     async def _start(self, call: protocol.StartCall, _: Peer) -> protocol.StartReply:
         event_filter = EventFilter(conditions=call.conditions) if call.conditions else None
-        job = await self._service.set_group_active(call.group, True, event_filter)
+        job = await self._service.groups.set_group_active(call.group, True, event_filter)
         return protocol.StartReply(job=job.token, warnings=self._service.prebuffer_warnings(job.token))
 
     async def _stop(self, call: protocol.GroupCall, _: Peer) -> Nothing:
-        await self._service.set_group_active(call.group, False)
+        await self._service.groups.set_group_active(call.group, False)
         return Nothing()
 
     async def _delete(self, call: protocol.DeleteCall, _: Peer) -> Nothing:
-        self._service.get_group(call.group)
+        self._service.groups.get_group(call.group)
         if not call.confirm:
             raise ConfirmationNeeded(f"This deletes recording group {call.group} with all its recordings.")
-        await self._service.delete_group(call.group)
+        await self._service.groups.delete_group(call.group)
         return Nothing()
 
     # --- destinations --------------------------------------------------------------------------------------

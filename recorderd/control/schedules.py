@@ -32,43 +32,43 @@ class SchedulesFace:
         table.reply(protocol.GET_CAPABILITIES, refusing(self._get_capabilities))
 
     async def _list(self, call: protocol.ListCall, _: Peer) -> protocol.ListReply:
-        schedules, further = page(self._service.list_schedules(), lambda s: s.token, call.after, PAGE)
+        schedules, further = page(self._service.calendars.list_schedules(), lambda s: s.token, call.after, PAGE)
         return protocol.ListReply(schedules=schedules, next=further)
 
     async def _get(self, call: protocol.ScheduleCall, _: Peer) -> protocol.ScheduleReply:
-        return protocol.ScheduleReply(schedule=self._service.get_schedule(call.schedule))
+        return protocol.ScheduleReply(schedule=self._service.calendars.get_schedule(call.schedule))
 
     async def _create(self, call: protocol.PutCall, _: Peer) -> protocol.TokenReply:
-        return protocol.TokenReply(token=(await self._service.create_schedule(call.schedule)).token)
+        return protocol.TokenReply(token=(await self._service.calendars.create_schedule(call.schedule)).token)
 
     async def _modify(self, call: protocol.PutCall, _: Peer) -> Nothing:
-        await self._service.modify_schedule(call.schedule)
+        await self._service.calendars.modify_schedule(call.schedule)
         return Nothing()
 
     async def _set(self, call: protocol.PutCall, _: Peer) -> Nothing:
-        await self._service.set_schedule(call.schedule)
+        await self._service.calendars.set_schedule(call.schedule)
         return Nothing()
 
     async def _delete(self, call: protocol.ScheduleCall, _: Peer) -> Nothing:
-        await self._service.delete_schedule(call.schedule)
+        await self._service.calendars.delete_schedule(call.schedule)
         return Nothing()
 
     async def _get_state(self, call: protocol.ScheduleCall, _: Peer) -> protocol.StateReply:
-        state = self._service.schedule_state(call.schedule)
+        state = self._service.calendars.schedule_state(call.schedule)
         until = to_rfc3339(state.until_ns) if state.until_ns is not None else None
         return protocol.StateReply(active=state.active, special_day=state.special_day, until=until)
 
     async def _list_special_days(self, _call: Nothing, _: Peer) -> protocol.ListSpecialDaysReply:
-        return protocol.ListSpecialDaysReply(groups=self._service.list_special_days())
+        return protocol.ListSpecialDaysReply(groups=self._service.calendars.list_special_days())
 
     async def _get_special_days(self, call: protocol.GroupCall, _: Peer) -> protocol.GroupReply:
-        return protocol.GroupReply(group=self._service.get_special_days(call.group))
+        return protocol.GroupReply(group=self._service.calendars.get_special_days(call.group))
 
     async def _set_special_days(self, call: protocol.PutGroupCall, _: Peer) -> protocol.TokenReply:
-        return protocol.TokenReply(token=(await self._service.set_special_days(call.group)).token)
+        return protocol.TokenReply(token=(await self._service.calendars.set_special_days(call.group)).token)
 
     async def _delete_special_days(self, call: protocol.GroupCall, _: Peer) -> Nothing:
-        await self._service.delete_special_days(call.group)
+        await self._service.calendars.delete_special_days(call.group)
         return Nothing()
 
     async def _get_capabilities(self, _call: Nothing, _: Peer) -> protocol.Capabilities:

@@ -7,18 +7,15 @@ is a `model.faults.Fault`. All methods run on the loop.
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from recorderd.events.broker import Broker
-from recorderd.model.calendar import ScheduleState
 from recorderd.model.destination import Destination
 from recorderd.model.device import Device, DeviceSettings, EventTransport
-from recorderd.model.faults import CannotDelete, NoRecordingJob, StateUnavailable
-from recorderd.model.group import GroupSettings, RecordingGroup
-from recorderd.model.job import EventFilter, JobRequest, JobState, RecordingJob
+from recorderd.model.faults import CannotDelete, NoRecordingJob
+from recorderd.model.job import JobRequest, JobState, RecordingJob
 from recorderd.model.limits import Limits
 from recorderd.model.objects import Change, Draft, Objects
 from recorderd.model.ports import (
@@ -33,20 +30,21 @@ from recorderd.model.ports import (
 )
 from recorderd.model.receiver import Receiver, ReceiverConfiguration, ReceiverState
 from recorderd.model.recording import Recording, RecordingConfiguration, Track, TrackConfiguration
-from recorderd.model.schedule import Schedule, SpecialDayGroup
 from recorderd.recording import announce, shortform
+from recorderd.recording.calendars import Calendars
 from recorderd.recording.deletions import Deletions
+from recorderd.recording.encodings import Encodings
 from recorderd.recording.engine import Engine
+from recorderd.recording.groups import Groups
 from recorderd.recording.listening import Listening
 from recorderd.recording.media import StoredMedia
 from recorderd.recording.operations import Operations
 from recorderd.recording.overrides import Overrides
-from recorderd.recording.rules import destinations, devices, groups, jobs, receivers, recordings, restore, schedules
+from recorderd.recording.rules import destinations, devices, jobs, receivers, recordings, restore
 from recorderd.recording.shortform import Added, Addition
 from recorderd.recording.timetable import Timetable
 from recorderd.recording.transactions import StateStore, Transactions
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 Rule = Callable[[Draft], T]
 
@@ -79,6 +77,8 @@ class RecordingService:
         self._state = state
         self._camera_events = camera_events
         self._time_zone = time_zone
+        self._wake = asyncio.Event()
+        self._encodings = Encodings(wake=self._wake.set)
         self.timetable = Timetable(objects=self.objects, clock=clock, time_zone=time_zone())
         self.engine = Engine(
             objects=self.objects,
@@ -89,7 +89,7 @@ class RecordingService:
             timetable=self.timetable,
             password=lambda device: state.secret("device", device, "password") or "",
             properties=broker.properties,
-            note_encoding=self._note_encoding,
+            note_encoding=self._encodings.note,
             metadata=self._take_metadata,
             camera_lost=camera_events.lost,
             tick_ns=tick_ns,
@@ -115,9 +115,16 @@ class RecordingService:
             forget=self._forget_deletion,
             clock=clock,
         )
-        self._encodings: dict[tuple[str, str], str] = {}
-        self._state_fails = False
-        self._wake = asyncio.Event()
+        self.calendars = Calendars(
+            transactions=self._transactions, timetable=self.timetable, clock=clock, limits=self.limits
+        )
+        self.groups = Groups(
+            transactions=self._transactions,
+            media=self.media,
+            deletions=self.deletions,
+            sources=self.engine.sources,
+            limits=self.limits,
+        )
         self.on_change: list[Callable[[], None]] = []  # called after every change of the configuration
         self._archive = archive
         broker.listen(self.engine.take_event)
@@ -128,14 +135,14 @@ class RecordingService:
     async def run(self) -> None:
         """Starts what is configured and keeps it in step with clocks, events and schedules until cancelled; then ends all runs."""
         for recording in self._read().recordings:
-            self._set_retention(recording)
+            self._archive.set_retention(recording.id, retention_of(recording.configuration))
         self.engine.start()
         self._listening.update(d.id for d in self._read().devices)
         deletions = asyncio.get_running_loop().create_task(self.deletions.run(), name="deletions")
         try:
             while not deletions.done():
                 self._wake.clear()
-                await self._store_encodings()
+                await self._encodings.store(self._transactions)
                 self.timetable.in_zone(self._time_zone())
                 self.engine.advance()
                 self._overrides.expire()
@@ -166,7 +173,7 @@ class RecordingService:
             self._overrides.remove(token)
             recording = self._read().recordings.get(token)
             if recording is not None:
-                self._set_retention(recording)
+                self._archive.set_retention(recording.id, retention_of(recording.configuration))
         for event in announce.events_of(before, self.objects, change):  # the cause before its effects
             self.broker.publish(event)
         self.engine.apply(change)
@@ -176,41 +183,6 @@ class RecordingService:
         for listener in self.on_change:
             listener()
         self._wake.set()
-
-    def _set_retention(self, recording: Recording) -> None:
-        configuration = recording.configuration
-        self._archive.set_retention(
-            recording.id,
-            Retention(
-                configuration.maximum_retention_ms * 1_000_000,
-                configuration.minimum_retention_ms * 1_000_000,
-                configuration.quota_bytes,
-            ),
-        )
-
-    def _note_encoding(self, recording: str, track: str, encoding: str) -> None:
-        """The first data of a track: stored by `run`, because the recorder cannot wait for the state file."""
-        self._encodings[recording, track] = encoding
-        self._wake.set()
-
-    async def _store_encodings(self) -> None:
-        while self._encodings:
-            (recording, track), encoding = next(iter(self._encodings.items()))
-
-            def note(draft: Draft, recording: str = recording, track: str = track, encoding: str = encoding) -> None:
-                held = draft.recordings.get(recording)
-                if held is not None and (old := held.track(track)) is not None and not old.encoding:
-                    recordings.note_encoding(draft, recording, track, encoding)
-
-            try:
-                await self._transactions.run(note)
-            except StateUnavailable as error:  # recording goes on; it is tried again with the next turn
-                if not self._state_fails:
-                    log.warning("the encoding of %s of %s is not stored: %s", track, recording, error)
-                self._state_fails = True
-                return
-            self._state_fails = False
-            del self._encodings[recording, track]
 
     def _take_metadata(self, receiver: uuid.UUID, document: bytes, arrival_ns: int) -> None:
         """A device that is heard by an event stream of its own is not heard twice."""
@@ -390,12 +362,6 @@ class RecordingService:
         receivers_of = dict.fromkeys(s.token for s in configuration.sources)
         return self.engine.sources.prebuffer_warnings(receivers_of, configuration.event_filter.before_ms / 1000)
 
-    def group_warnings(self, group: RecordingGroup) -> list[str]:
-        """The same for a group's pre-duration, which its job listens with as soon as it is started on events."""
-        if not group.receiver or not group.pre_duration_ms:
-            return []
-        return self.engine.sources.prebuffer_warnings([group.receiver], group.pre_duration_ms / 1000)
-
     async def delete_job(self, token: str) -> None:
         await self.change(lambda d: jobs.delete(d, token))
 
@@ -409,77 +375,7 @@ class RecordingService:
             raise NoRecordingJob(f"recording job {token!r} has not begun to work", argument="job", got=token)
         return state
 
-    # --- schedules -----------------------------------------------------------------------------------------
-
-    def list_schedules(self) -> list[Schedule]:
-        return list(self._read().schedules)
-
-    def get_schedule(self, token: str) -> Schedule:
-        return schedules.get(self._read(), token)
-
-    def schedule_state(self, token: str) -> ScheduleState:
-        schedules.get(self._read(), token)
-        calendar = self.timetable.calendar(token)
-        if calendar is None:
-            return ScheduleState(False, False, None)
-        return calendar.at(self._clock.realtime_ns())
-
-    async def create_schedule(self, schedule: Schedule) -> Schedule:
-        return await self.change(lambda d: schedules.create(d, self.limits, schedule))
-
-    async def modify_schedule(self, schedule: Schedule) -> Schedule:
-        return await self.change(lambda d: schedules.modify(d, self.limits, schedule))
-
-    async def set_schedule(self, schedule: Schedule) -> Schedule:
-        """Creates or replaces, under the client's token."""
-
-        def rule(draft: Draft) -> Schedule:
-            known = schedule.token in draft.schedules
-            return (schedules.modify if known else schedules.create)(draft, self.limits, schedule)
-
-        return await self.change(rule)
-
-    async def delete_schedule(self, token: str) -> None:
-        await self.change(lambda d: schedules.delete(d, token))
-
-    def list_special_days(self) -> list[SpecialDayGroup]:
-        return list(self._read().special_days)
-
-    def get_special_days(self, token: str) -> SpecialDayGroup:
-        return schedules.get_group(self._read(), token)
-
-    async def set_special_days(self, group: SpecialDayGroup) -> SpecialDayGroup:
-        def rule(draft: Draft) -> SpecialDayGroup:
-            known = group.token in draft.special_days
-            return (schedules.put_group if known else schedules.create_group)(draft, self.limits, group)
-
-        return await self.change(rule)
-
-    async def delete_special_days(self, token: str) -> None:
-        await self.change(lambda d: schedules.delete_group(d, token))
-
-    # --- groups and destinations ---------------------------------------------------------------------------
-
-    def list_groups(self) -> list[RecordingGroup]:
-        return list(self._read().groups)
-
-    def get_group(self, group: str) -> RecordingGroup:
-        return groups.get(self._read(), group)
-
-    async def create_group(self, group: str, settings: GroupSettings) -> RecordingGroup:
-        return await self.change(lambda d: groups.create(d, self.limits, group, settings))
-
-    async def update_group(self, group: str, settings: GroupSettings) -> RecordingGroup:
-        return await self.change(lambda d: groups.update(d, self.limits, group, settings))
-
-    async def set_group_active(self, group: str, active: bool, event_filter: EventFilter | None = None) -> RecordingJob:
-        return await self.change(lambda d: groups.set_active(d, group, active, event_filter))
-
-    async def delete_group(self, group: str) -> None:
-        recording = recordings.get(self._read(), groups.get(self._read(), group).recording)
-        self.media.refuse_locked(recording.id)
-        await self.change(lambda d: groups.delete(d, group))
-        await self.deletions.take_up()
+    # --- destinations --------------------------------------------------------------------------------------
 
     def list_destinations(self) -> list[Destination]:
         return list(self._read().destinations)
@@ -497,7 +393,10 @@ class RecordingService:
     async def delete_destination(self, token: str) -> None:
         await self.change(lambda d: destinations.delete(d, token))
 
-    def receivers_of_job(self, token: str) -> Sequence[Receiver]:
-        """For a client that is about to configure what AutoCreateReceiver made."""
-        draft = self._read()
-        return [receivers.get(draft, s.token) for s in jobs.get(draft, token).configuration.sources]
+
+def retention_of(configuration: RecordingConfiguration) -> Retention:
+    return Retention(
+        configuration.maximum_retention_ms * 1_000_000,
+        configuration.minimum_retention_ms * 1_000_000,
+        configuration.quota_bytes,
+    )

@@ -152,8 +152,8 @@ def test_a_device_that_a_job_uses_is_kept(tmp_path: Path) -> None:
 def test_groups_are_listed(tmp_path: Path) -> None:
     async def main(clock: FakeClock) -> None:
         async with living(ServiceHouse(clock, tmp_path / "s")) as house:
-            await house.service.create_group("", GroupSettings(nice_name="n"))
-            (group,) = house.service.list_groups()
+            await house.service.groups.create_group("", GroupSettings(nice_name="n"))
+            (group,) = house.service.groups.list_groups()
             assert (group.id, group.nice_name) == ("group-1", "n")
             assert house.service.get_recording(group.recording).group == "group-1"
 

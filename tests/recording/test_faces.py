@@ -157,7 +157,7 @@ def test_a_groups_pre_buffer_that_does_not_fit_is_said_at_once(
     assert "warning" not in run("groups", "set", "g", "--before", "0")[1]
     assert "warning" not in run("groups", "start", "g", "--on", "tns1:Device//.")[1]
     assert "a pre-buffer of 50 s" in run("groups", "set", "g", "--before", "50", "--after", "7")[1]
-    listens = house.service.get_job(house.service.get_group("g").job).configuration.event_filter
+    listens = house.service.get_job(house.service.groups.get_group("g").job).configuration.event_filter
     assert listens is not None
     assert (listens.before_ms, listens.after_ms) == (50_000, 7_000), (
         "a group that listens does so with its new durations"
@@ -277,7 +277,7 @@ def test_groups(house: ServiceHouse, run: Run) -> None:
     run("groups", "stop", "g")
     run("groups", "set", "g", "--keep-hours", "24")
     assert (
-        house.service.get_recording(house.service.get_group("g").recording).configuration.maximum_retention_ms
+        house.service.get_recording(house.service.groups.get_group("g").recording).configuration.maximum_retention_ms
         == 86_400_000
     )
     run("groups", "remove", "g", "--yes")

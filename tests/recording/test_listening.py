@@ -87,9 +87,9 @@ def test_the_stream_of_a_recording_group_carries_the_events(tmp_path: Path) -> N
         async with living(ServiceHouse(clock, tmp_path / "s")) as house:
             await new_device(house)
             options = GroupSettings(stream_options="device=cam&resolution=640x480&audio=1")
-            await house.service.create_group("g", options)
+            await house.service.groups.create_group("g", options)
             assert only(house).options[:2] == (("video", "0"), ("audio", "0")), "nothing records yet"
-            await house.service.set_group_active("g", True)
+            await house.service.groups.set_group_active("g", True)
             assert only(house).options[:2] == (("video", "1"), ("audio", "1"))
             assert only(house).options[-1] == ("event", "on")
 

@@ -375,7 +375,7 @@ UNKNOWN: list[tuple[str, type[Fault], Callable[[ServiceHouse], Awaitable[object]
     ("SetRecordingJobMode", NoRecordingJob, lambda h: h.service.set_job_mode("x", "Active")),
     ("ConfigureReceiver", UnknownToken, lambda h: h.service.configure_receiver("x", ReceiverConfiguration())),
     ("DeleteReceiver", UnknownToken, lambda h: h.service.delete_receiver("x")),
-    ("DeleteSchedule", NotFound, lambda h: h.service.delete_schedule("x")),
+    ("DeleteSchedule", NotFound, lambda h: h.service.calendars.delete_schedule("x")),
 ]
 
 
@@ -436,30 +436,30 @@ def test_every_other_limit_and_name(tmp_path: Path) -> None:
         await service.create_device("door", DeviceSettings())
         await service.create_receiver(ReceiverConfiguration())
         await service.create_job(JobRequest(recording=recording.token, sources=(SourceRequest(token="receiver-1"),)))
-        await service.create_group("g", GroupSettings())
+        await service.groups.create_group("g", GroupSettings())
         await service.create_destination(LOCAL, {})
         days = SpecialDayGroup(token="d", name="d", days="")
-        await service.set_special_days(days)
+        await service.calendars.set_special_days(days)
         week = Schedule(token="s", name="s", standard=WEEK)
-        await service.create_schedule(week)
+        await service.calendars.create_schedule(week)
         lock = await service.media.lock(recording.token, [], 0, 10, "uid 0", "")
         house.archive.full = True
         again = msgspec.structs.replace
         refused: list[tuple[type[Fault], Callable[[], Coroutine[None, None, object]]]] = [
             (MaxRecordingJobs, lambda: service.create_job(
                 JobRequest(recording=recording.token, sources=(SourceRequest(token="receiver-1"),)))),
-            (MaxGroups, lambda: service.create_group("h", GroupSettings())),
+            (MaxGroups, lambda: service.groups.create_group("h", GroupSettings())),
             (MaxStorageConfigurations, lambda: service.create_destination(LOCAL, {})),
-            (MaxSchedules, lambda: service.create_schedule(again(week, token="t"))),
-            (MaxSchedules, lambda: service.set_special_days(again(days, token="e"))),
+            (MaxSchedules, lambda: service.calendars.create_schedule(again(week, token="t"))),
+            (MaxSchedules, lambda: service.calendars.set_special_days(again(days, token="e"))),
             (MaxLocks, lambda: service.media.lock(recording.token, [], 0, 10, "uid 0", "")),
             (AlreadyExists, lambda: service.create_device("door", DeviceSettings())),
-            (AlreadyExists, lambda: service.create_schedule(week)),
+            (AlreadyExists, lambda: service.calendars.create_schedule(week)),
             (AlreadyExists, lambda: service.restore(house.service.objects)),
             (NoDevice, lambda: service.update_device("x", DeviceSettings())),
-            (NotFound, lambda: service.delete_group("x")),
-            (NotFound, lambda: service.delete_schedule("x")),
-            (NotFound, lambda: service.delete_special_days("x")),
+            (NotFound, lambda: service.groups.delete_group("x")),
+            (NotFound, lambda: service.calendars.delete_schedule("x")),
+            (NotFound, lambda: service.calendars.delete_special_days("x")),
             (NotFound, lambda: service.media.unlock(lock.id + 1)),
             (NoConfig, lambda: service.delete_destination("x")),
         ]  # fmt: skip
@@ -703,19 +703,21 @@ def test_schedules_and_special_days_are_checked(tmp_path: Path) -> None:
     async def story(house: ServiceHouse) -> None:
         service = house.service
         with pytest.raises(BadConfiguration):
-            await service.set_schedule(Schedule(token="s", name="s", standard="nonsense"))
+            await service.calendars.set_schedule(Schedule(token="s", name="s", standard="nonsense"))
         with pytest.raises(BadConfiguration):
-            await service.set_schedule(Schedule(token="s", name="s", time_zone="Nowhere"))
+            await service.calendars.set_schedule(Schedule(token="s", name="s", time_zone="Nowhere"))
         with pytest.raises(NotFound):
-            await service.set_schedule(Schedule(token="s", name="s", special_days=(SpecialDays(group="g"),)))
-        await service.set_special_days(SpecialDayGroup(token="g", name="g"))
-        made = await service.create_schedule(Schedule(token="", name="s", special_days=(SpecialDays(group="g"),)))
+            await service.calendars.set_schedule(Schedule(token="s", name="s", special_days=(SpecialDays(group="g"),)))
+        await service.calendars.set_special_days(SpecialDayGroup(token="g", name="g"))
+        made = await service.calendars.create_schedule(
+            Schedule(token="", name="s", special_days=(SpecialDays(group="g"),))
+        )
         with pytest.raises(CannotDelete):
-            await service.delete_special_days("g")
+            await service.calendars.delete_special_days("g")
         assert sources(house.of(topics.SCHEDULE_CHANGED), "ScheduleToken") == [(made.token,)]
-        await service.delete_schedule(made.token)
+        await service.calendars.delete_schedule(made.token)
         assert sources(house.of(topics.SCHEDULE_REMOVED), "ScheduleToken") == [(made.token,)]
-        await service.delete_special_days("g")
+        await service.calendars.delete_special_days("g")
         assert len(house.of(topics.SPECIAL_DAYS_CHANGED)) == len(house.of(topics.SPECIAL_DAYS_REMOVED)) == 1
 
     play(tmp_path, story)

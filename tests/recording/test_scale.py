@@ -138,8 +138,8 @@ def test_every_kind_of_change_touches_only_its_own(tmp_path: Path) -> None:
             longer = msgspec.structs.replace(recording.configuration, maximum_retention_ms=86_400_000)
             changes: list[tuple[str, Coroutine[None, None, object], tuple[int, int, int]]] = [
                 ("storage", service.create_destination(Destination(token="", type="Local"), {}), (0, 0, 0)),
-                ("schedule", service.set_schedule(Schedule(token="s", name="s", standard=ALWAYS)), (0, 0, 0)),
-                ("group", service.create_group("g", GroupSettings()), (1, 0, 0)),
+                ("schedule", service.calendars.set_schedule(Schedule(token="s", name="s", standard=ALWAYS)), (0, 0, 0)),
+                ("group", service.groups.create_group("g", GroupSettings()), (1, 0, 0)),
                 ("retention", service.set_recording(recording.token, longer), (1, 0, 0)),
                 ("description", service.set_track(recording.token, "VIDEO001", NAMED), (1, 0, 0)),
                 ("priority", service.set_job(job.token, request), (1, 1, 0)),

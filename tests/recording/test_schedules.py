@@ -31,7 +31,7 @@ def local(house: ServiceHouse, boot_ns: int) -> str:
 
 async def scheduled(house: ServiceHouse, begins: str, minutes: int) -> str:
     service = house.service
-    await service.set_schedule(Schedule(token="s", name="s", standard=DAILY.format(begins, minutes)))
+    await service.calendars.set_schedule(Schedule(token="s", name="s", standard=DAILY.format(begins, minutes)))
     recording = await service.create_recording(RecordingConfiguration())
     token, _ = await house.new_receiver()
     request = JobRequest(recording=recording.token, mode="Active", schedule="s", sources=(SourceRequest(token=token),))
@@ -75,7 +75,7 @@ def test_the_night_the_clocks_go_forward_has_an_hour_less(tmp_path: Path) -> Non
             service = house.service
             night = "BEGIN:VEVENT\nDTSTART:20260101T220000\nDTEND:20260102T060000\nRRULE:FREQ=DAILY\nEND:VEVENT"
             await scheduled(house, "2200", 1)
-            await service.set_schedule(Schedule(token="s", name="s", standard=night))
+            await service.calendars.set_schedule(Schedule(token="s", name="s", standard=night))
             await asyncio.sleep(12 * 3600)
             (run,) = house.store.runs.values()
             assert run.stop_ns is not None
@@ -96,7 +96,7 @@ def test_schedules_follow_the_recorders_zone(tmp_path: Path) -> None:
             await asyncio.sleep(1.1)
             assert len(house.store.running()) == 1
             own = Schedule(token="s", name="s", standard=DAILY.format("0800", 60), time_zone="America/New_York")
-            await house.service.set_schedule(own)
+            await house.service.calendars.set_schedule(own)
             await asyncio.sleep(1.1)
             assert house.store.running() == []
             house.time_zone = "America/New_York"
@@ -152,9 +152,9 @@ def test_a_schedule_that_does_not_exist_is_not_active(tmp_path: Path) -> None:
                 ),
             )
             assert [r.job for r in house.store.running()] == [job.id]
-            await house.service.delete_schedule("s")
+            await house.service.calendars.delete_schedule("s")
             assert [r.job for r in house.store.running()] == [low.id]
-            await house.service.set_schedule(Schedule(token="s", name="s", standard=DAILY.format("0800", 60)))
+            await house.service.calendars.set_schedule(Schedule(token="s", name="s", standard=DAILY.format("0800", 60)))
             assert [r.job for r in house.store.running()] == [job.id]
             await asyncio.sleep(3600)
             assert [r.job for r in house.store.running()] == [low.id], "the period is over"
