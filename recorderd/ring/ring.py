@@ -31,9 +31,8 @@ from recorderd.ring.reading import SlotReader, read_slot
 from recorderd.ring.ring_status import Condition, status_of
 from recorderd.ring.ring_status import RingState as RingState
 from recorderd.ring.ring_status import RingStatus as RingStatus
-from recorderd.ring.stocktaking import take_stock
 from recorderd.ring.store import DiskFailed, Store
-from recorderd.ring.upkeep import remember, scan_slots, watch, write_checkpoints
+from recorderd.ring.upkeep import look_at_old_slots, remember, watch, write_checkpoints
 from recorderd.ring.writers import QueueBound, RingWriter
 
 log = logging.getLogger(__name__)
@@ -354,7 +353,7 @@ class Ring:
             beside = [
                 group.create_task(watch(store, self._clock, self._name, partial(self._note_age, store))),
                 group.create_task(write_checkpoints(store, self._clock, self._name, self._retry_s)),
-                group.create_task(self._take_stock(store)),
+                group.create_task(look_at_old_slots(store, self._next_commit, self._urge.set, self._name)),
                 group.create_task(remember(store, self._memory, self._clock, self._name)),
             ]
             try:
@@ -399,15 +398,7 @@ class Ring:
     async def scan_now(self) -> None:
         """Scans without `run`, for tools."""
         if self._store is not None:
-            await self._take_stock(self._store)
-
-    async def _take_stock(self, store: Store) -> None:
-        """What old slots hold: those that a crash left open, and all of them when the tables are lost."""
-        await scan_slots(store, self._name, self._urge.set)
-        try:
-            await take_stock(store, self._next_commit, self._name)
-        except OSError as error:  # the disk's fault: the next mount goes on
-            log.error("%s: the tables are not made anew yet: %s", self._name, error)
+            await look_at_old_slots(self._store, self._next_commit, self._urge.set, self._name)
 
     async def _next_commit(self) -> None:
         """Returns after a commit; makes it when `run` does not."""

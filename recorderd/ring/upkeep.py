@@ -10,6 +10,7 @@ from recorderd.model.ports import Clock
 from recorderd.ring.disk_memory import DiskMemory
 from recorderd.ring.layout import SlotState
 from recorderd.ring.scan import close_unreadable, scan_open_slot
+from recorderd.ring.stocktaking import LetCommit, take_stock
 from recorderd.ring.store import Store
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,17 @@ async def remember(store: Store, memory: DiskMemory, clock: Clock, name: str) ->
         await clock.sleep(_REMEMBER_EVERY_S)
 
 
-async def scan_slots(store: Store, name: str, scanned: Callable[[], None]) -> None:
-    """Slots that were open when the recorder stopped, while recording already goes on; `scanned` hears of each."""
-    adopted = set(store.table.to_adopt())  # `rebuilding` tells of these
+async def look_at_old_slots(store: Store, let_commit: LetCommit, commit_soon: Callable[[], None], name: str) -> None:
+    """Finds out what slots hold that a crash left open, and all of them when the tables are lost, while recording already goes on."""
+    await _scan(store, commit_soon, name)
+    try:
+        await take_stock(store, let_commit, name)
+    except OSError as error:  # the disk's fault: the next mount goes on
+        log.error("%s: the tables are not made anew yet: %s", name, error)
+
+
+async def _scan(store: Store, commit_soon: Callable[[], None], name: str) -> None:
+    adopted = set(store.table.to_adopt())  # `take_stock` tells of these
     for slot in sorted(store.unscanned.keys() - adopted):
         try:
             await scan_open_slot(store, slot)
@@ -75,4 +84,4 @@ async def scan_slots(store: Store, name: str, scanned: Callable[[], None]) -> No
             log.error("%s: slot %d cannot be read, it keeps what the journal says: %s", name, slot, error)
             store.statistics.write_errors += 1
             close_unreadable(store, slot)
-        scanned()
+        commit_soon()

@@ -130,23 +130,20 @@ class RunTable:
 
     def kinds_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int16]:
         """`RunKind` of each run, -1 where the run is not known."""
-        rows = self.rows
-        kinds = np.full(len(ids), -1, np.int16)
-        if len(rows):
-            at = np.minimum(np.searchsorted(rows["id"], ids), len(rows) - 1)
-            known = rows["id"][at] == ids
-            kinds[known] = rows["kind"][at[known]]
-        return kinds
+        return self._column_of("kind", ids).astype(np.int16)
 
     def sources_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Index of the text that names the source of each run, -1 where the run is not known."""
+        return self._column_of("source", ids)
+
+    def _column_of(self, column: str, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         rows = self.rows
-        sources = np.full(len(ids), -1, np.int64)
+        values = np.full(len(ids), -1, np.int64)
         if len(rows):
             at = np.minimum(np.searchsorted(rows["id"], ids), len(rows) - 1)
             known = rows["id"][at] == ids
-            sources[known] = rows["source"][at[known]]
-        return sources
+            values[known] = rows[column][at[known]]
+        return values
 
     def of_track(self, recording: int, track: int | None) -> Rows:
         """The runs of a recording that cover `track`; all of the recording's for None."""
