@@ -110,6 +110,14 @@ def test_an_interruption_costs_one_part(store: ObjectStore) -> None:
     assert parts == ["1", "1", "2", "2", "2", "3", "3"]
 
 
+def test_an_error_in_an_answer_of_200_is_an_error(store: ObjectStore) -> None:
+    """CompleteMultipartUpload may begin its answer before it knows (AWS)."""
+    store.faults.append(Fault("POST", "uploadId", status=200, code="InternalError"))
+    count, told = send(s3(store))
+    assert (count, store.uploads, len(store.objects)) == (len(FILE), {}, 1)
+    assert len([t for t in told if isinstance(t, Waiting)]) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "problem"),
     [
@@ -232,6 +240,9 @@ def test_nothing_outside_the_folder_is_written(tmp_path: Path) -> None:
         assert failure(Deliver(Place.FOLDER, str(inside), name), SMALL).problem is Problem.REFUSED
     assert list(outside.iterdir()) == []
     assert failure(Deliver(Place.FOLDER, str(tmp_path / "absent"), "a.mp4"), SMALL).problem is Problem.ABSENT
+    mine = Deliver(Place.FOLDER, str(inside), "a.mp4", own_file_system=True)
+    assert "no disk for exports is mounted" in failure(mine, SMALL).reason
+    assert not (inside / "a.mp4").exists()
 
 
 @pytest.mark.root
@@ -243,6 +254,7 @@ def test_a_full_folder(tmp_path: Path) -> None:
     try:
         assert failure(Deliver(Place.FOLDER, str(small), "a/b.mp4")).problem is Problem.FULL
         assert [p for p in small.rglob("*") if p.is_file()] == []
+        assert send(Deliver(Place.FOLDER, str(small), "b.mp4", own_file_system=True), SMALL)[0] == len(SMALL)
     finally:
         subprocess.run(["umount", str(small)], check=True)
 

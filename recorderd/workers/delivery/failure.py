@@ -52,7 +52,8 @@ def _problem(status: int, code: str) -> Problem:
 
 def _seconds(retry_after: str) -> float:
     """Retry-After in its first form (RFC 9110, 10.2.3); the date form depends on two clocks and is not used."""
-    return min(300.0, float(retry_after)) if retry_after.isdecimal() and len(retry_after) < 9 else 0.0
+    digits = retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 9
+    return min(300.0, float(retry_after)) if digits else 0.0
 
 
 def from_os_error(error: OSError) -> Failure:

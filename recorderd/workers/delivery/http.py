@@ -115,6 +115,8 @@ class Connection:
     def _answer(self, connection: http.client.HTTPConnection) -> Answer:
         reply = connection.getresponse()
         body = reply.read(MAX_ANSWER_BYTES + 1)
+        if reply.length and len(body) <= MAX_ANSWER_BYTES:
+            raise http.client.IncompleteRead(body, reply.length)
         headers = {name.lower(): value for name, value in reply.getheaders()}
         if len(body) > MAX_ANSWER_BYTES or reply.will_close:
             self.close()
