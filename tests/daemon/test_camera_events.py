@@ -60,3 +60,17 @@ def test_motion_from_the_camera_to_the_operator(listen: Callable[[Recorder, SimC
         shown = recorder.ctl("events", "state", "--topic", UNIVERSAL_MOTION).stdout
         assert "device=cam active=0" in shown
         assert PASSWORD not in recorder.log.read_text()
+
+
+def test_motion_falls_with_the_camera(tmp_path: Path) -> None:
+    options = ("--events", "--user", "root", "--password", PASSWORD)
+    with sim_cameras(tmp_path, KIND, options=options) as cameras, Recorder(tmp_path) as recorder:
+        by_metadata(recorder, cameras)
+        until(lambda: motions(recorder) == ["0"])
+        cameras.do(KIND, "event", active=True)
+        until(lambda: motions(recorder)[-1] == "1")
+        cameras.do(KIND, "refuse")
+        cameras.do(KIND, "reset")
+        until(lambda: motions(recorder)[-1] == "0")
+        cameras.do(KIND, "accept")
+        until(lambda: motions(recorder)[-1] == "1")

@@ -13,7 +13,7 @@ from recorderd.model.job import JobMode
 from recorderd.model.ports import StoreUnavailable
 from recorderd.recording import topics
 from tests.recording.fakes import AUDIO, HEVC, METADATA, VIDEO
-from tests.recording.house import House
+from tests.recording.house import TICK_NS, House
 
 
 def times(count: int, start: int = 0, clock: int = 90_000) -> list[int]:
@@ -62,6 +62,28 @@ def test_active_only_when_media_reached_the_disk() -> None:
     assert house.state("j1").state is RecordingState.PARTIALLY_ACTIVE
     announced = [dict(e.data)["State"] for e in house.ears.of(topics.JOB_STATE)]
     assert announced == ["Idle", "PartiallyActive", "Error", "PartiallyActive"]
+
+
+def test_active_is_taken_back_within_the_loss_bound_and_two_ticks() -> None:
+    house = House()
+    house.recording()
+    receiver = house.receiver()
+    house.job("j1")
+    house.source.connect(receiver.id, (VIDEO, AUDIO))
+    house.play(10, receiver.id)
+    (lane,) = house.engine.recorder.lanes()
+    assert lane.loss_bound_ns(TICK_NS) <= 6e9, "of any stream"
+    house.store.stalled = True
+    last_ns = house.clock.boottime_ns()
+    while house.state("j1").sources[0].tracks[0].state is RecordingState.ACTIVE:
+        durable_ns = max(stored.arrived_to_ns for stored in house.store.stored if stored.durable_ns)
+        bound_ns = lane.loss_bound_ns(TICK_NS) + 2 * TICK_NS
+        assert house.clock.boottime_ns() - durable_ns <= bound_ns, "Active although nothing is on the disk for longer"
+        house.play(0.1, receiver.id)
+        runtime = house.engine.runtime("j1")
+        assert runtime is not None
+        house.engine.publisher.refresh(runtime)  # as every question after the state does
+    assert house.clock.boottime_ns() - last_ns > 1e9, "and not as soon as one commit is late"
 
 
 def test_fragments_are_due_by_size_or_age() -> None:
