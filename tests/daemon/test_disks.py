@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import struct
@@ -77,3 +78,33 @@ def _unmounted(disk: DiskImage) -> bool:
     except AssertionError:
         return False
     return True
+
+
+@pytest.mark.host
+@pytest.mark.root
+@needs_loop_devices
+def test_killed_and_both_checkpoints_lost_it_records_on_and_finds_its_footage_again(tmp_path: Path) -> None:
+    with disk_image(tmp_path, "ext4", 192) as disk, simulated_camera() as (url, _):
+        recorder = _on(disk.mount_point, tmp_path, slots=12)
+        with recorder:
+            assert recorder.ctl("devices", "add", url, "--id", "door", "--record").returncode == 0
+            until(lambda: recorder.camera("door").state == "recording")
+            until(lambda: len(_recorded(recorder)) == 1)
+            until(lambda: (tmp_path / "state" / "disks.json").exists())
+            before = _recorded(recorder)[0]["start"]
+            recorder.kill()
+            for name in ("ckpt.a", "ckpt.b"):
+                path = disk.mount_point / name
+                path.write_bytes(bytes(path.stat().st_size))
+            recorder.start()
+            until(lambda: recorder.camera("door").state == "recording")
+            until(lambda: len(_recorded(recorder)) >= 2)
+            assert str(_recorded(recorder)[0]["start"])[:19] == str(before)[:19]
+            assert any("neither checkpoint" in problem.text for problem in recorder.status().problems)
+
+
+def _recorded(recorder: Recorder) -> list[dict[str, object]]:
+    """The recorded stretches of the timeline."""
+    answer = recorder.ctl("timeline", "door", "--json")
+    bars = json.loads(answer.stdout)["bars"] if answer.returncode == 0 else []
+    return [bar for bar in bars if not bar.get("cause")]
