@@ -166,19 +166,17 @@ class Ring:
 
     def _need_state(self) -> None:
         if self._store is None and self._last_store is None:
-            raise StoreUnavailable(
-                self._condition.cause or GapCause.DISK_MISSING, self._condition.detail or "the ring is not mounted"
-            )
+            raise self._condition.unavailable()
 
     def _refusal(self, size: int) -> StoreUnavailable | None:
         if self._store is None and self._last_store is None:
-            return StoreUnavailable(self._condition.cause or GapCause.DISK_MISSING, self._condition.detail)
+            return self._condition.unavailable()
         if self._bound.has_room(size):
             return None
         if self._store is None:
-            return StoreUnavailable(self._condition.cause or GapCause.DISK_ERROR, self._condition.detail)
+            return self._condition.unavailable()
         if self._condition.cause is GapCause.RING_FULL_OF_LOCKS:
-            return StoreUnavailable(self._condition.cause, self._condition.detail)
+            return self._condition.unavailable()
         return StoreUnavailable(GapCause.DISK_SLOW, f"{self._bound.bytes >> 20} MiB wait for the disk")
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -188,7 +186,7 @@ class Ring:
         """A leased slot. Raises StoreUnavailable, Recycled, OSError, UnsafeFile."""
         store = self._store
         if store is None:
-            raise StoreUnavailable(self._condition.cause or GapCause.DISK_MISSING, self._condition.detail)
+            raise self._condition.unavailable()
         async with read_slot(store, ref, seconds=seconds, hold=hold) as reader:
             yield reader
 
@@ -217,7 +215,7 @@ class Ring:
             self._urge.set()
             while not committed.is_set():
                 if self._store is None:
-                    raise StoreUnavailable(self._condition.cause or GapCause.DISK_MISSING, self._condition.detail)
+                    raise self._condition.unavailable()
                 await self._wait(committed, 0.5)
 
     def writers(self) -> Sequence[RingWriter]:

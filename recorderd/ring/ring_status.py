@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 
 from recorderd.model.causes import GapCause
+from recorderd.model.ports import StoreUnavailable
 from recorderd.ring.store import Statistics, Store
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,10 @@ class Condition:
         if self.state is not RingState.HEALTHY:
             log.info("%s: healthy", self._name)
         self.state, self.cause, self.detail = RingState.HEALTHY, None, ""
+
+    def unavailable(self) -> StoreUnavailable:
+        """For who asks for something that a mounted ring is needed for."""
+        return StoreUnavailable(self.cause or GapCause.DISK_MISSING, self.detail or "the ring is not mounted")
 
     def close(self) -> None:
         self.state, self.cause, self.detail = RingState.CLOSED, None, ""

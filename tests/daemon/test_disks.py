@@ -90,7 +90,7 @@ def test_killed_and_both_checkpoints_lost_it_records_on_and_finds_its_footage_ag
             assert recorder.ctl("devices", "add", url, "--id", "door", "--record").returncode == 0
             until(lambda: recorder.camera("door").state == "recording")
             until(lambda: len(_recorded(recorder)) == 1)
-            until(lambda: (tmp_path / "state" / "disks.json").exists())
+            until((tmp_path / "state" / "disks.json").exists)
             before = _recorded(recorder)[0]["start"]
             recorder.kill()
             for name in ("ckpt.a", "ckpt.b"):
