@@ -10,8 +10,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from recorderd.model.stream import AccessUnit, TrackFormat
 from recorderd.recording.exports import Exports
