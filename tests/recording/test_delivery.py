@@ -230,6 +230,34 @@ def test_folder(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["15 08.mp4"]
 
 
+def test_what_a_crash_left_half_written_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    first, second = (f"d/door_20261108T15000{n}Z_0123abcd.mp4" for n in range(2))
+
+    async def main() -> None:
+        told: Told = []
+        begun = await Delivery.start(Deliver(Place.FOLDER, str(tmp_path), first), told.append)
+        try:
+            for start in range(0, len(FILE), 1_000_000):
+                await begun.write(FILE[start : start + 1_000_000])
+            killed = await Delivery.start(Deliver(Place.FOLDER, str(tmp_path), second), told.append)
+            for start in range(0, len(FILE), 1_000_000):
+                await killed.write(FILE[start : start + 1_000_000])
+            parts = {p.name for p in (tmp_path / "d").iterdir()}
+            assert parts == {f".{name[2:]}.part" for name in (first, second)}
+            os.kill(killed.pid, 9)
+            await killed.aclose()
+            (tmp_path / "d/.own.part").write_bytes(b"somebody else's")
+            await asyncio.to_thread(send, Deliver(Place.FOLDER, str(tmp_path), f"d/{NAME[-6:]}"), SMALL)
+            parts = {p.name for p in (tmp_path / "d").iterdir()}
+            assert parts == {f".{first[2:]}.part", ".own.part", NAME[-6:]}
+            assert await begun.finish() == len(FILE)
+        finally:
+            await begun.aclose()
+        assert (tmp_path / first).read_bytes() == FILE
+
+    asyncio.run(main())
+
+
 def test_nothing_outside_the_folder_is_written(tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()

@@ -6,7 +6,9 @@ Nothing outside the folder can be reached: every step of the way is opened below
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 from collections.abc import Iterator
 
 from recorderd.protocol.delivery import Deliver, Problem
@@ -14,6 +16,7 @@ from recorderd.workers.delivery.failure import Failure, from_os_error
 from recorderd.workers.delivery.incoming import Incoming
 
 _FLUSH_BYTES = 8 << 20  # written back and dropped from the page cache, which belongs to what is recorded
+_PART = re.compile(r"\..+_\d{8}T\d{6}Z_[0-9a-f]{8}\.mp4\.part")  # as `recorderd.recording.export_files` names files
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,11 +49,13 @@ def _folder_of(work: Deliver) -> Iterator[tuple[int, str]]:
 
 
 def _write(work: Deliver, incoming: Incoming, folder: int, name: str) -> int:
+    _sweep(folder)
     part = f".{name}.part"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(part, dir_fd=folder)  # of a recorder that was cut off: names are never given out twice
     file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640, dir_fd=folder)
     try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink == 0:
+            raise Failure(Problem.PASSING, "another export has tidied up in this very moment")
         written = flushed = 0
         for piece in incoming.pieces():
             incoming.watch()
@@ -68,8 +73,23 @@ def _write(work: Deliver, incoming: Incoming, folder: int, name: str) -> int:
         return written
     finally:
         os.close(file)
-        os.unlink(part, dir_fd=folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=folder)
         os.fsync(folder)
+
+
+def _sweep(folder: int) -> None:
+    """Removes what recorders that were cut off have left half written: who still writes holds a lock."""
+    for entry in os.listdir(folder):
+        if _PART.fullmatch(entry) is None:
+            continue
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            left = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry, dir_fd=folder)
+            finally:
+                os.close(left)
 
 
 def _flush(file: int, written: int, incoming: Incoming) -> int:
