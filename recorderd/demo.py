@@ -39,6 +39,7 @@ RING_BYTES = 1 << 30
 SLOT_BYTES = 8 << 20
 SOCKET = Path("var/control")
 LOG = Path("var/log")
+EXPORTS = Path("var/exports")
 QUICK_S = 10.0  # a part that lives shorter than this ...
 MAX_QUICK = 3  # ... so many times in a row is given up
 EX_CONFIG = 78
@@ -59,6 +60,9 @@ path = "var/ring"
 durability = "{durability}"
 [limits]
 media_ram_mib = 64
+[exports]
+folder = "{exports}"
+own_file_system = false
 """
 
 HINTS = """\
@@ -227,7 +231,8 @@ def _camera_urls(cameras: subprocess.Popen[bytes]) -> dict[str, str]:
 
 def _start_recorder(durability: str) -> subprocess.Popen[bytes]:
     config = Path("var/recorderd.toml")
-    config.write_text(CONFIG.format(socket=SOCKET, durability=durability))
+    config.write_text(CONFIG.format(socket=SOCKET, durability=durability, exports=EXPORTS.absolute()))
+    EXPORTS.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "recorderd", "--config", str(config)]
     with LOG.open("ab") as log:
         return subprocess.Popen(command, stderr=log, start_new_session=True)

@@ -267,10 +267,18 @@ def test_nothing_outside_the_folder_is_written(tmp_path: Path) -> None:
     for name in ("link/a.mp4", "file/a.mp4"):
         assert failure(Deliver(Place.FOLDER, str(inside), name), SMALL).problem is Problem.REFUSED
     assert list(outside.iterdir()) == []
-    assert failure(Deliver(Place.FOLDER, str(tmp_path / "absent"), "a.mp4"), SMALL).problem is Problem.ABSENT
-    mine = Deliver(Place.FOLDER, str(inside), "a.mp4", own_file_system=True)
-    assert "no disk for exports is mounted" in failure(mine, SMALL).reason
-    assert not (inside / "a.mp4").exists()
+
+
+def test_a_disk_for_exports_that_is_not_there_is_said(tmp_path: Path) -> None:
+    absent = failure(Deliver(Place.FOLDER, str(tmp_path / "absent"), "a.mp4"), SMALL)
+    assert (absent.problem, absent.reason) == (
+        Problem.ABSENT, f"the folder for exports, {tmp_path / 'absent'}, does not exist"
+    )  # fmt: skip
+    unmounted = failure(Deliver(Place.FOLDER, str(tmp_path), "a.mp4", own_file_system=True), SMALL)
+    assert (unmounted.problem, unmounted.reason) == (
+        Problem.ABSENT, f"no disk for exports is mounted at {tmp_path}"
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.root

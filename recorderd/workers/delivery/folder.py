@@ -32,7 +32,10 @@ def deliver(work: Deliver, incoming: Incoming) -> int:
 @contextlib.contextmanager
 def _folder_of(work: Deliver) -> Iterator[tuple[int, str]]:
     *folders, name = work.name.split("/")
-    here = os.open(work.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        here = os.open(work.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise Failure(Problem.ABSENT, f"the folder for exports, {work.root}, does not exist") from error
     try:
         if work.own_file_system and os.fstat(here).st_dev == os.stat("..", dir_fd=here).st_dev:
             raise Failure(Problem.ABSENT, f"no disk for exports is mounted at {work.root}")
