@@ -239,9 +239,10 @@ class Session:
     def _handle(self, event: events.Event) -> None:
         if self._done.done():
             return
+        if isinstance(event, events.Units):  # what nearly all events are
+            self._units(event.units)
+            return
         match event:
-            case events.Units(units):
-                self._units(units)
             case events.Opened(formats, remarks):
                 self._played(formats, remarks)
             case events.FormatKnown(track, form):

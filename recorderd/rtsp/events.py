@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from recorderd.model.causes import GapCause
 from recorderd.model.stream import AccessUnit, SenderReport, TrackFormat
 
@@ -16,8 +18,7 @@ class Opened:
     remarks: tuple[str, ...]  # what is not fetched and why, for the operator
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(msgspec.Struct, frozen=True):
     """Complete access units, in decoding order per track."""
 
     units: list[AccessUnit]
