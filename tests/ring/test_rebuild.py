@@ -220,8 +220,21 @@ def test_what_was_recorded_before_and_after_lies_in_order_and_on_its_dates() -> 
     run_simulated(main)
 
 
-@pytest.mark.parametrize("more", [(), ("events.jnl",), ("events.jnl", "catalogue.a", "catalogue.b")])
+MORE = [(), ("events.jnl",), ("events.jnl", "catalogue.a", "catalogue.b")]
+
+
+@pytest.mark.parametrize("more", MORE)
 def test_a_power_cut_during_the_rebuild_loses_nothing_and_nothing_deleted_comes_back(more: tuple[str, ...]) -> None:
+    cut_during_a_rebuild(more, every_cut=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", MORE)
+def test_a_power_cut_at_every_write_of_a_rebuild(more: tuple[str, ...]) -> None:
+    cut_during_a_rebuild(more, every_cut=True)
+
+
+def cut_during_a_rebuild(more: tuple[str, ...], *, every_cut: bool) -> None:
     async def main(clock: FakeClock) -> None:
         disk, before = await three_boots(clock)
         zero = clock.realtime_ns()
@@ -251,7 +264,7 @@ def test_a_power_cut_during_the_rebuild_loses_nothing_and_nothing_deleted_comes_
         ops, disk.recording = list(disk.ops), False
         rng = random.Random(7)
         cutter = Cutter(base, ops)
-        for cut in sorted(rng.sample(range(len(ops)), 12)):
+        for cut in range(len(ops)) if every_cut else sorted(rng.sample(range(len(ops)), 12)):
             image = cutter.image(cut, rng)
             async with Life(clock, image, 6, 2000) as again:
                 await again.ring.scan_now()
