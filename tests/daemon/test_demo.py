@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from recorderd import demo
+from tests.daemon.test_secrets import simulated_camera
 from tests.recorder import ROOT, until
 
 pytestmark = pytest.mark.host
@@ -117,3 +122,45 @@ def test_what_cannot_live_is_given_up_with_its_last_lines(tmp_path: Path, monkey
     with pytest.raises(demo.CannotGoOn, match="exit code 78"):
         broken.look()
     assert len(started) == demo.MAX_QUICK + 1
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory that refuses direct writes")
+def test_a_camera_of_ones_own_and_a_file_system_that_the_ring_refuses() -> None:
+    """At a terminal: it asks for user and password, which are shown nowhere, and says what it thinks of the file system."""
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as name,
+        simulated_camera("--user", "eve", "--password", "open sesame") as (url, _),
+    ):
+        folder = Path(name)
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(folder)
+            os.environ["PYTHONPATH"] = str(ROOT)
+            os.execv(sys.executable, [sys.executable, "-m", "recorderd.demo", "--camera", url])
+        said = ""
+        try:
+            for question, answer in (("User name for", "eve\n"), ("Password:", "open sesame\n")):
+                while question not in said:
+                    said += os.read(terminal, 4096).decode()
+                os.write(terminal, answer.encode())
+            while "What recorderd has to say" not in said:
+                said += os.read(terminal, 4096).decode()
+            reader = threading.Thread(target=_drain, args=(terminal,), daemon=True)
+            reader.start()
+            until(lambda: "RECORDING 3/3" in ctl(folder, "status").stdout)
+            status = ctl(folder, "status").stdout
+            assert "NOT DURABLE: a power cut loses data (durability = none)" in status
+            assert "So durability is set to none" in said
+            assert "sesame" not in said
+            assert "sesame" not in status + (folder / "var/log").read_text()
+        finally:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            os.close(terminal)
+        assert processes_in(folder) == []
+
+
+def _drain(terminal: int) -> None:
+    with contextlib.suppress(OSError):  # EIO when the other side has gone
+        while os.read(terminal, 4096):
+            pass

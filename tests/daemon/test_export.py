@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -16,6 +17,7 @@ from hw.sim.camera.encoder import VideoSettings
 from hw.sim.camera.sound import SoundSettings
 from recorderd.media.nal import split_lengths
 from recorderd.protocol.wall import from_rfc3339
+from tests.daemon.test_secrets import simulated_camera
 from tests.media import judges
 from tests.peers.gst_camera import gst_camera, needs_gst_camera
 from tests.recorder import ROOT, Recorder, until
@@ -149,3 +151,26 @@ def test_kill_and_restart_leave_a_gap_of_its_length(tmp_path: Path) -> None:
         assert len(jumps) == 1
         # As long as the timeline says, and the picture before it.
         assert jumps[0] == pytest.approx(after[0] - before[1] + 1 / 15, abs=0.3)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+def test_a_full_disk_of_the_client_is_its_own_trouble(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        with simulated_camera() as (url, _), Recorder(tmp_path, slots=4) as recorder:
+            assert recorder.ctl("devices", "add", url, "--id", "door", "--record").returncode == 0
+            recorded_for(recorder, 3)
+            done = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(small / "door.mp4"))
+            assert done.returncode == 1
+            assert "recorderctl: incomplete: cannot write: No space left on device" in done.stderr
+            assert list(small.iterdir()) == []
+            whole = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(tmp_path / "door.mp4"))
+            assert whole.returncode == 0, whole.stderr
+            again = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(tmp_path / "door.mp4"))
+            assert (again.returncode, "exists; --force replaces it" in again.stderr) == (1, True)
+            assert recorder.camera("door").state == "recording"
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
