@@ -28,9 +28,8 @@ from recorderd.ring.open_slot import OpenSlot, Placed, pad_box
 
 _PIECE: Final = 4 << 20  # one write holds fragments up to this size together
 IN_FLIGHT_BYTES: Final = 16 << 20  # being copied, checksummed and written at a time, over all slots
-_ZERO_GAP: Final = (
-    1 << 20
-)  # a virgin slot that closes early is written out to the end when no more than this is missing; a full one always
+# A virgin slot that closes early is written out to its end when it lacks no more than this; a full one always is.
+_ZERO_GAP: Final = 1 << 20
 GONE: Final = frozenset(
     {errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESHUTDOWN, errno.ENOMEDIUM, errno.ESTALE, errno.EBADF}
 )
