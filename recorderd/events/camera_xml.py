@@ -15,6 +15,7 @@ from recorderd.events.notification import (
     MAX_NOTIFICATIONS,
     MAX_TOPIC_CHARS,
     MAX_VALUE_CHARS,
+    Answer,
     BadDocument,
     Notification,
 )
@@ -32,6 +33,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.found: list[Notification] = []
+        self.address = ""  # of a subscription
+        self.fault = ""
         self._path: list[str] = []
         self._elements = 0
         self._prefixes: dict[str, list[str]] = {}
@@ -87,6 +90,10 @@ class _Reader:
         items.append((item, value))
 
     def _text(self, text: str) -> None:
+        if self._path[-2:] == ["SubscriptionReference", "Address"]:
+            self.address = (self.address + text)[:MAX_VALUE_CHARS]
+        elif self._path[-1:] == ["Text"] and "Fault" in self._path:
+            self.fault = (self.fault + text)[:200]
         if self._path and self._path[-1] == "Topic" and "NotificationMessage" in self._path:
             self._topic += text
             if len(self._topic) > MAX_TOPIC_CHARS:
@@ -116,8 +123,16 @@ class _Reader:
         return "/".join(steps)
 
 
-def parse_document(document: bytes) -> list[Notification]:
-    """The notifications of one document, in order; an empty list for one without. Raises `BadDocument`."""
+def read_document(document: bytes) -> Answer:
+    """Everything that a document says: notifications, a subscription that was granted, or a SOAP fault. Raises `BadDocument`."""
     if len(document) > MAX_DOCUMENT_BYTES:
         raise BadDocument(f"more than {MAX_DOCUMENT_BYTES} bytes")
-    return _Reader().read(document)
+    reader = _Reader()
+    found = reader.read(document)
+    address = reader.address.strip()
+    return Answer(found, refusal=reader.fault.strip(), granted=bool(address), address=address)
+
+
+def parse_document(document: bytes) -> list[Notification]:
+    """The notifications of one document, in order; an empty list for one without. Raises `BadDocument`."""
+    return read_document(document).notifications

@@ -21,7 +21,7 @@ class BadDocument(ValueError):
 class Kind(enum.Enum):
     """How a document is written."""
 
-    XML = "X"  # any XML with wsnt:NotificationMessage in it: tt:MetadataStream
+    XML = "X"  # any XML with wsnt:NotificationMessage in it: tt:MetadataStream, PullMessagesResponse
     JSON = "J"  # one message of an Axis camera's event WebSocket
 
 
@@ -41,3 +41,4 @@ class Answer(msgspec.Struct, frozen=True):
     error: str = ""  # why the document was not read
     refusal: str = ""  # the document says that what we asked for is refused: why
     granted: bool = False  # it says that what we asked for is granted
+    address: str = ""  # of the subscription that it grants

@@ -31,6 +31,7 @@ class EventTransport(enum.StrEnum):
 
     METADATA = "metadata"  # the RTSP metadata stream: with the media of a receiver, or alone
     WEBSOCKET = "websocket"  # an Axis camera's event stream over WebSocket
+    PULLPOINT = "pullpoint"  # an ONVIF pull point
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

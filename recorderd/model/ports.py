@@ -463,7 +463,7 @@ class EventStreamRequest:
 
     device: str
     voice: uuid.UUID
-    transport: str  # websocket
+    transport: str  # websocket, pullpoint
     host: str
     port: int
     encrypted: bool

@@ -12,7 +12,7 @@ import sys
 import msgspec
 
 from recorderd.events.camera_json import parse_message
-from recorderd.events.camera_xml import parse_document
+from recorderd.events.camera_xml import read_document
 from recorderd.events.notification import MAX_DOCUMENT_BYTES, Answer, BadDocument, Kind
 from recorderd.events.reader import HEAD, LENGTH
 from recorderd.workers import sandbox
@@ -34,7 +34,7 @@ def read_exactly(count: int) -> bytes | None:
 
 def answer(kind: Kind, document: bytes) -> Answer:
     try:
-        return parse_message(document) if kind is Kind.JSON else Answer(parse_document(document))
+        return parse_message(document) if kind is Kind.JSON else read_document(document)
     except BadDocument as error:
         return Answer(error=str(error)[:200])
 

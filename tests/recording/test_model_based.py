@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from recorderd.events.broker import Broker
 from recorderd.model.faults import (
     CannotDeleteReceiver,
     Fault,
@@ -330,16 +331,16 @@ class Machine(RuleBasedStateMachine):
         assert found == self.plain.recording_now()
 
 
-def engine_over(objects: Objects, ring: FakeStore) -> Engine:
+def engine_over(objects: Objects, ring: FakeStore, broker: Broker | None = None) -> Engine:
     return Engine(
         objects=objects,
         store=ring,
         source=FakeSource(ring.clock),
-        events=Ears(),
+        events=broker or Ears(),
         clock=ring.clock,
         timetable=Timetable(objects=objects, clock=ring.clock, time_zone="UTC"),
         password=lambda _: "",
-        properties=list,
+        properties=broker.properties if broker is not None else list,
         note_encoding=lambda *_: None,
         metadata=lambda *_: None,
         camera_lost=lambda _: None,

@@ -29,11 +29,10 @@ from recorderd.model.ports import Event
 from recorderd.model.receiver import ReceiverConfiguration
 from recorderd.model.recording import RecordingConfiguration
 from recorderd.model.schedule import Schedule
-from recorderd.recording.engine import Engine
 from recorderd.recording.rules import devices, groups, jobs, receivers, recordings, schedules
-from recorderd.recording.timetable import Timetable
 from recorderd.state.store import Store
-from tests.recording.fakes import FakeSource, FakeStore
+from tests.recording.fakes import FakeStore
+from tests.recording.test_model_based import engine_over
 from tests.simulated_time import FakeClock
 
 LIMITS = Limits()
@@ -150,21 +149,7 @@ class Machine(RuleBasedStateMachine):
         self.objects: Objects = self.state.load()
         self.ring = FakeStore(self.clock)
         self.broker = Broker(clock=self.clock, history=History())
-        self.engine = Engine(
-            objects=self.objects,
-            store=self.ring,
-            source=FakeSource(self.clock),
-            events=self.broker,
-            clock=self.clock,
-            timetable=Timetable(objects=self.objects, clock=self.clock, time_zone="UTC"),
-            password=lambda _: "",
-            properties=self.broker.properties,
-            note_encoding=lambda *_: None,
-            metadata=lambda *_: None,
-            camera_lost=lambda _: None,
-            tick_ns=1_000_000_000,
-            media_ram_bytes=1 << 20,
-        )
+        self.engine = engine_over(self.objects, self.ring, self.broker)
         self.broker.listen(self.engine.take_event)
         self.engine.start()
         self.plain.restarted()

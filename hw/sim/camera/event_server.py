@@ -1,6 +1,6 @@
-"""The web server of a simulated camera with its event streams: the VAPIX event WebSocket, with what can go wrong on it.
+"""The web server of a simulated camera with its event streams: the VAPIX event WebSocket, with what can go wrong on it, and pull points.
 
-HTTP/1.1 and RFC 6455 are written out here, byte by byte, so that every byte of them can be wrong on purpose.
+RFC 6455 is written out here, byte by byte, so that every byte of it can be wrong on purpose.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from hw.sim.camera.authentication import Authenticator, Credentials
+from hw.sim.camera.http import HEAD_BYTES, HttpRequest, read_request, response
 from hw.sim.camera.metadata import StatefulEvent, WithEvents
+from hw.sim.camera.pull_points import ONVIF_PATH, PullPoints
 
-HEAD_BYTES = 16 * 1024
 FRAME_BYTES = 64 * 1024  # of a client's
 WEBSOCKET_PATH = "/vapix/ws-data-stream"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-_REASONS = {101: "Switching Protocols", 200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
 
 @dataclass(slots=True)
@@ -42,18 +42,6 @@ class EventFaults:
     close_at_once: bool = False  # the connection ends as soon as events were agreed upon
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    method: str
-    target: str
-    headers: dict[str, str]  # names in lower case
-    body: bytes = b""
-
-    @property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
-
-
 class EventServer:
     """Serves while it is entered (`async with`). `source` is the camera's: what it states in its metadata stream it states here, too."""
 
@@ -67,6 +55,7 @@ class EventServer:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._tls = tls
+        self.pull_points = PullPoints(source)
         self.source, self.host, self.faults = source, host, EventFaults()
         self.authenticator = Authenticator(credentials) if credentials else None
         self.accepted = 0
@@ -81,13 +70,13 @@ class EventServer:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, self.host, self._port, limit=HEAD_BYTES, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
-        self.source.hearers.add(self._tell)
+        self.source.hearers.update((self._tell, self.pull_points.tell))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.source.hearers.discard(self._tell)
+        self.source.hearers -= {self._tell, self.pull_points.tell}
         if self._server is not None:
             self._server.close()
         self.reset()
@@ -159,6 +148,10 @@ class EventServer:
         if request.path == WEBSOCKET_PATH and not self.faults.not_found:
             await self._web_socket(link, request)
             return False
+        if request.path.startswith(ONVIF_PATH) and not self.faults.not_found:
+            await link.send(await self.pull_points.answer(request))
+            self._happened.set()
+            return True
         await link.send(response(404))
         return True
 
@@ -271,30 +264,3 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     mask = await reader.readexactly(4)
     data = await reader.readexactly(length)
     return first & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-
-
-async def read_request(reader: asyncio.StreamReader) -> HttpRequest | None:
-    """One HTTP/1.1 request; None at the end of the connection. Raises ValueError for what is none."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, target, _ = first.split(" ")
-    headers = {
-        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name
-    }
-    length = int(headers.get("content-length", "0"))
-    if length > FRAME_BYTES:
-        raise ValueError("too long")
-    return HttpRequest(method, target, headers, await reader.readexactly(length))
-
-
-def response(
-    status: int, headers: list[tuple[str, str]] | None = None, body: bytes = b"", *, length: bool = True
-) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Wrong')}", "Server: recorderd simulated camera"]
-    lines += [f"{name}: {value}" for name, value in headers or []]
-    if length:
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

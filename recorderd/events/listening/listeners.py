@@ -93,13 +93,15 @@ class Listeners:
             self._states[request.device] = state
 
     async def _hear(self, request: EventStreamRequest) -> None:
-        from recorderd.events.listening import websocket  # 4 MiB that few recorders need
+        from recorderd.events.listening import pullpoint, websocket  # 4 MiB that few recorders need
 
         self.attempts += 1
+        by_pull_point = request.transport == "pullpoint"
+        listen, kind = (pullpoint.listen, Kind.XML) if by_pull_point else (websocket.listen, Kind.JSON)
         try:
-            await websocket.listen(
+            await listen(
                 request,
-                read=partial(self._read, request, Kind.JSON),
+                read=partial(self._read, request, kind),
                 granted=partial(self._granted, request),
                 clock=self._clock,
             )
