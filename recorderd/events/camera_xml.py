@@ -53,7 +53,9 @@ class _Reader:
     def read(self, document: bytes) -> list[Notification]:
         try:
             self._parser.Parse(document, True)
-        except expat.ExpatError as error:
+        except BadDocument:
+            raise
+        except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: encodings that Python has not
             raise BadDocument(f"not well-formed XML: {error}") from error
         return self.found
 
