@@ -8,7 +8,6 @@ can take the others' time: each is read once a pass, what it may send is bounded
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,7 +30,8 @@ class Drained(Protocol):
 class Sweep:
     """`period_s` is from start to start. `longest_ns` is the longest pass so far, for `status`.
 
-    `on_late(ns)` hears before every pass how late the loop ran this timer: whoever wants to know that needs no timer of his own.
+    `on_late(ns)` hears after every pass how late the loop ran its timer, or for how long it then kept the loop itself: who wants to know
+    that needs no timer of his own.
     """
 
     def __init__(
@@ -63,26 +63,27 @@ class Sweep:
     async def run(self) -> None:
         """Until cancelled."""
         sleep_s = self.period_s
+        boottime_ns = self._clock.boottime_ns
         while True:
-            asleep_ns = self._clock.boottime_ns()
+            asleep_ns = boottime_ns()
             await self._clock.sleep(sleep_s)
-            began_ns = self._clock.boottime_ns()
-            self._on_late(max(0, began_ns - asleep_ns - round(sleep_s * 1e9)))
-            began = slice_began = time.monotonic_ns()
+            began_ns = slice_began_ns = boottime_ns()
+            held_up_ns = began_ns - asleep_ns - round(sleep_s * 1e9)
             for session in tuple(self._sessions):
+                now_ns = boottime_ns()
+                if now_ns - slice_began_ns > SLICE_NS:
+                    held_up_ns = max(held_up_ns, now_ns - slice_began_ns)
+                    await asyncio.sleep(0)
+                    now_ns = slice_began_ns = boottime_ns()
                 if id(session) not in self._ticked:
                     continue  # ended meanwhile
-                now_ns = self._clock.boottime_ns()
                 session.drain(self._view, now_ns)
                 if now_ns - self._ticked.get(id(session), now_ns) >= TICK_NS:
                     self._ticked[id(session)] = now_ns
                     session.tick(now_ns)
-                if time.monotonic_ns() - slice_began > SLICE_NS:
-                    await asyncio.sleep(0)
-                    slice_began = time.monotonic_ns()
+            ended_ns = boottime_ns()
+            self._on_late(max(0, held_up_ns, ended_ns - slice_began_ns))
             self.passes += 1
-            self.longest_ns = max(self.longest_ns, time.monotonic_ns() - began)
-            worked_s = (self._clock.boottime_ns() - began_ns) / 1e9
-            sleep_s = max(
-                self.period_s - worked_s, self.period_s / 4
-            )  # others have their turn, however long a pass takes
+            self.longest_ns = max(self.longest_ns, ended_ns - began_ns)
+            # The others have their turn, however long a pass takes.
+            sleep_s = max(self.period_s - (ended_ns - began_ns) / 1e9, self.period_s / 4)

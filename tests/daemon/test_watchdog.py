@@ -67,6 +67,33 @@ def test_the_probe_sees_a_loop_that_is_held_up() -> None:
     run_simulated(main)
 
 
+def test_the_probe_sees_a_camera_that_takes_the_loop() -> None:
+    async def main(clock: FakeClock) -> None:
+        class Slow:
+            work_s = 0.005
+
+            def drain(self, view: memoryview, now_ns: int) -> None:
+                clock.advance(self.work_s)
+
+            def tick(self, now_ns: int) -> None: ...
+
+        probe, cameras = LoopProbe(), [Slow(), Slow()]
+        sweep = Sweep(clock=clock, on_late=probe.note)
+        for camera in cameras:
+            sweep.add(camera)
+        async with asyncio.TaskGroup() as group:
+            sweeping = group.create_task(sweep.run())
+            await clock.sleep(5)
+            assert probe.health().overruns == 0, "the loop had its turn after each 8 ms"
+            cameras[1].work_s = 0.03
+            before = sweep.passes
+            await clock.sleep(5)
+            assert probe.health().overruns == sweep.passes - before > 10
+            sweeping.cancel()
+
+    run_simulated(main)
+
+
 def test_systemd_hears_one_thing_a_message_in_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
