@@ -17,7 +17,9 @@ from recorderd.ring.layout import (
     MOOV_OFFSET,
     NO_SLOT,
     SIDX_ROOM,
+    CorruptStructure,
     SlotIdentity,
+    UnknownFeature,
     crc32,
     free_box,
 )
@@ -102,11 +104,17 @@ async def _mend(store: Store, head: SlotHead, model: SlotHead) -> str:
 
 
 async def _identity_like(store: Store, handle: int, ref: SlotRef, model: SlotIdentity) -> SlotIdentity | None:
-    """The identity that stood there: the model's, with what the table and the slot's first fragment say."""
-    row = store.table.summary(ref.slot)
-    walk = await walk_fragments(
-        store.io, handle, store.identity, ref, model.data_offset, claimed=row.fragments, beyond=False
-    )
+    """The identity that stood there: the model's, with what the table and the slot's first fragment say. None leaves the head alone."""
+    io = store.io
+    try:
+        SlotIdentity.unpack_block(await read_bytes(io.device, io.calls, io.buffers, handle, 0, BLOCK))
+    except UnknownFeature:
+        return None  # sound, and of a later version
+    except CorruptStructure:
+        row = store.table.summary(ref.slot)
+    else:
+        return None
+    walk = await walk_fragments(io, handle, store.identity, ref, model.data_offset, claimed=row.fragments, beyond=False)
     if not walk.good or row.recording != model.recording:
         return None
     record = walk.good[0][0]
