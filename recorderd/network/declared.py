@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from recorderd.durable import replace_file
 from recorderd.model.network import NetworkWish
 
 log = logging.getLogger(__name__)
@@ -45,18 +45,7 @@ class Declared:
     def set(self, wish: NetworkWish) -> None:
         """Durable on return. Raises OSError."""
         draft = Draft(self._digest, wish)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_name(f".{self._file.name}.new")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(draft))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file)
-        descriptor = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(self._file, msgspec.json.encode(draft))
         self._draft = draft
 
     def _read(self) -> Draft | None:

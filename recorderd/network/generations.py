@@ -18,11 +18,12 @@ Invariants. `pending` is on disk before the first change and names a staged gene
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from recorderd.durable import replace_file, sync_folder
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 KEPT = 4  # staged generations that are kept for the operator to look at
@@ -95,7 +96,7 @@ class Generations:
 
     def arm(self, pending: Pending) -> None:
         """From here on the guard undoes the change at its deadline, or at the next boot."""
-        self._write(self.folder / "pending", pending.text())
+        replace_file(self.folder / "pending", pending.text().encode())
 
     def activate(self, number: int) -> None:
         self._point("active", number)
@@ -106,7 +107,7 @@ class Generations:
             (self.folder / "pending").rename(self.folder / "taken")
         except FileNotFoundError:
             return False
-        _sync(self.folder)
+        sync_folder(self.folder)
         return True
 
     def confirm(self, number: int) -> None:
@@ -129,13 +130,13 @@ class Generations:
     def abandon(self) -> None:
         """Takes `pending` back where no change was made."""
         (self.folder / "pending").unlink(missing_ok=True)
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def release(self) -> None:
         """Hands the network back: what the machine has stays, nothing is set up at boot any more."""
         for name in ("confirmed", "active"):
             (self.folder / name).unlink(missing_ok=True)
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def pending(self) -> Pending | None:
         """The change that awaits confirmation. Raises `Damaged`."""
@@ -179,27 +180,17 @@ class Generations:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(f"gen/{number}")
         temporary.replace(self.folder / name)
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def _write_generation(self, number: int, files: Mapping[str, str]) -> None:
         temporary = self.folder / "gen" / f".{number}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, text in files.items():
-            self._write(temporary / name, text, whole_folder=False)
-        _sync(temporary)
+            replace_file(temporary / name, text.encode())
+        sync_folder(temporary)
         temporary.rename(self.folder / "gen" / str(number))
-        _sync(self.folder / "gen")
-
-    def _write(self, path: Path, text: str, *, whole_folder: bool = True) -> None:
-        temporary = path.with_name(f".{path.name}.new")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        if whole_folder:
-            _sync(path.parent)
+        sync_folder(self.folder / "gen")
 
     def _forget_old(self, newest: int) -> None:
         used = {self.confirmed(), self.active(), 0}
@@ -211,11 +202,3 @@ class Generations:
 
 def boot_id() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from recorderd.durable import replace_file
 from recorderd.model.network import Ntp
 from recorderd.model.ports import Clock, Event, EventSink
 from recorderd.model.timeline import Trust
@@ -333,7 +334,7 @@ class TimeKeeper:
             return Kept()
 
     def _keep(self, kept: Kept) -> None:
-        _write(self._state / "time.json", msgspec.json.encode(kept).decode(), durable=True)
+        replace_file(self._state / "time.json", msgspec.json.encode(kept))
         self._kept = kept
 
     def _read_floor(self) -> float:
@@ -349,12 +350,12 @@ class TimeKeeper:
         self._floor_s = max(self._floor_s, self._clock.realtime_ns() / 1e9)
         self._floor_written_ns = self._clock.boottime_ns()
         try:
-            _write(self._state / "clock", f"{self._floor_s:.0f}\n", durable=True)
+            replace_file(self._state / "clock", f"{self._floor_s:.0f}\n".encode())
         except OSError as error:  # the system's flash is read-only or full: recording goes on
             log.warning("time: the last known time cannot be kept: %s", error)
 
     def _request(self, name: str, text: str) -> None:
-        _write(self._run / name, text, durable=False)
+        replace_file(self._run / name, text.encode())
 
     def _wall_minus_boot_ns(self) -> int:
         return self._clock.realtime_ns() - self._clock.boottime_ns()
@@ -367,14 +368,3 @@ def system_zone(root: Path = Path("/")) -> str:
     except OSError:
         return "UTC"
     return name if found and name else "UTC"
-
-
-def _write(path: Path, text: str, *, durable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    temporary.replace(path)

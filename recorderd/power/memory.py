@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from recorderd.durable import replace_file
 from recorderd.power.schedules import OffWindow
 
 
@@ -135,14 +135,4 @@ class FileMemory:
             return PowerRecord()
 
     def _save(self, data: bytes) -> None:
-        partial = self._path.with_name(self._path.name + ".new")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._path, data)

@@ -7,12 +7,13 @@ that the disk has used.
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+
+from recorderd.durable import replace_file
 
 _MAX_DISKS: Final = 32
 _MAX_BYTES: Final = 64 * 1024
@@ -69,14 +70,4 @@ class FileDiskMemory:
         known = self._load()
         known[disk] = max(checkpoint, known.pop(disk, 0))
         known = dict(list(known.items())[-_MAX_DISKS:])
-        partial = self._path.with_name(self._path.name + ".new")
-        with partial.open("wb") as file:
-            file.write(msgspec.json.encode(known))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._path, msgspec.json.encode(known))

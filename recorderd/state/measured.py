@@ -6,10 +6,11 @@ So what a client reads is what the run before has measured.
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
+
+from recorderd.durable import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,4 @@ def load(path: Path) -> Measured:
 
 def save(path: Path, measured: Measured) -> None:
     """Whole or not at all. Blocks. Raises OSError."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(msgspec.json.encode(measured))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_file(path, msgspec.json.encode(measured))

@@ -24,6 +24,7 @@ from types import TracebackType
 
 import msgspec
 
+from recorderd.durable import sync_folder
 from recorderd.model.objects import KINDS, Change, Objects
 from recorderd.state.migrations import MIGRATIONS, Migration, TooNew, migrate
 
@@ -217,17 +218,8 @@ def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         migrate(db, migrations)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         db.close()
         raise
     return db
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the names of a new file and its log durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
