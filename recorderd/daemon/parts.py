@@ -155,6 +155,11 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
     measuring = Measuring(
         ring=ring, path=measured_file, clock=clock, durable=settings.disk.durability is Durability.FLUSH
     )
+
+    def zone() -> zoneinfo.ZoneInfo:
+        """The recorder's now: schedules of jobs and of ports follow it."""
+        return zone_named(network.keeper.zone) or surroundings.zone
+
     recordings = RecordingService(
         state=state,
         store=ring,
@@ -170,7 +175,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             max_rate_kbps=measured_rates.recording_kbps,
             max_total_rate_kbps=measured_rates.total_kbps,
         ),
-        time_zone=lambda: (zone_named(network.keeper.zone) or surroundings.zone).key,
+        time_zone=lambda: zone().key,
         tick_ns=TICK_NS,
         media_ram_bytes=settings.media_ram_bytes(),
     )
@@ -191,7 +196,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             events=broker,
             keeper=keeper,
             commit_now=ring.commit_soon,
-            zone=surroundings.zone,
+            zone=zone,
         )
     storage = StorageService(
         ring=ring,
@@ -235,7 +240,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
         power=power,
         board=power_parts.health,
         clock=clock,
-        zone=lambda: zone_named(network.keeper.zone) or surroundings.zone,
+        zone=zone,
         media_ram=media_ram,
         bytes_per_day=storage.bytes_per_day,
         started_ns=clock.boottime_ns(),

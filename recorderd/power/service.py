@@ -54,7 +54,7 @@ class PowerService:
         events: EventSink,
         keeper: Keeper,
         commit_now: Callable[[], None] = lambda: None,
-        zone: datetime.tzinfo = datetime.UTC,
+        zone: Callable[[], datetime.tzinfo] = lambda: datetime.UTC,
     ) -> None:
         self._board = assembly.board
         self._clock = clock

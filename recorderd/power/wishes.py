@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -24,7 +24,9 @@ class UnknownPort(Exception):
 class Wishes:
     """Only `store` writes; trials and cycles live in memory, so that a restart ends them with the port on."""
 
-    def __init__(self, *, ports: Mapping[str, Port], keeper: Keeper, clock: Clock, zone: datetime.tzinfo) -> None:
+    def __init__(
+        self, *, ports: Mapping[str, Port], keeper: Keeper, clock: Clock, zone: Callable[[], datetime.tzinfo]
+    ) -> None:
         self._ports = ports
         self._keeper = keeper
         self._clock = clock
@@ -75,7 +77,7 @@ class Wishes:
         """None without a clock that can be relied on: a camera too many is better than a night without pictures."""
         if not wish.off or self._clock.trust() is Trust.NONE:
             return None
-        return off_now(wish.off, datetime.datetime.fromtimestamp(self._clock.realtime_ns() / _S, self._zone))
+        return off_now(wish.off, datetime.datetime.fromtimestamp(self._clock.realtime_ns() / _S, self._zone()))
 
     # --- trials and cycles
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -51,6 +52,8 @@ class Rig:
     heard: Heard
     assembly: Assembly
     commits: list[int]
+    zones: list[datetime.tzinfo]
+    """The recorder's zone is the last of them."""
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -78,14 +81,16 @@ def rig(
     assert assembly.simulation is not None
     heard = Heard()
     commits: list[int] = []
+    zones: list[datetime.tzinfo] = [datetime.UTC]
     service = PowerService(
         assembly=assembly,
         clock=clock,
         events=heard,
         keeper=Keeper(memory or VolatileMemory()),
         commit_now=lambda: commits.append(clock.boottime_ns()),
+        zone=lambda: zones[-1],
     )
-    return Rig(service, assembly.simulation, clock, heard, assembly, commits)
+    return Rig(service, assembly.simulation, clock, heard, assembly, commits, zones)
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -122,6 +123,10 @@ def test_schedule_switches_off_at_night_and_on_again() -> None:
         await made.wait(60)
         assert made.states()["5"] == "disabled"
         assert "off by schedule (daily 22:00-06:00)" in (await face._status(Nothing(), PEER)).ports[4].reason
+        made.zones.append(datetime.timezone(datetime.timedelta(hours=-3)))
+        await made.until(lambda: made.states()["5"] == "delivering")  # 19:00 there
+        made.zones.append(datetime.UTC)
+        await made.until(lambda: made.states()["5"] == "disabled")
         made.clock.step(8 * 3_600)
         await made.until(lambda: made.states()["5"] == "delivering")
 
