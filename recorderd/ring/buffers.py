@@ -60,15 +60,18 @@ class BufferPool:
             self._held += room
 
 
-class BytesInFlight:
-    """Lets so many bytes be written at a time, first come, first served: buffers are then reused instead of mapped anew.
+class WritesInFlight:
+    """Lets so many writes of so many bytes be under way at a time, first come, first served.
 
-    What is larger than the bound goes alone.
+    Buffers are then reused instead of mapped anew, and there are no more of them than threads to fill them. What is larger than the bound
+    of bytes goes alone.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, limit_writes: int) -> None:
         self._limit_bytes = limit_bytes
+        self._limit_writes = limit_writes
         self._bytes = 0
+        self._writes = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @contextlib.asynccontextmanager
@@ -83,22 +86,27 @@ class BytesInFlight:
                     self._leave(size)
                 raise
         else:
-            self._bytes += size
+            self._enter(size)
         try:
             yield
         finally:
             self._leave(size)
 
     def _fits(self, size: int) -> bool:
-        return not self._bytes or self._bytes + size <= self._limit_bytes
+        return not self._writes or (self._writes < self._limit_writes and self._bytes + size <= self._limit_bytes)
+
+    def _enter(self, size: int) -> None:
+        self._bytes += size
+        self._writes += 1
 
     def _leave(self, size: int) -> None:
         self._bytes -= size
+        self._writes -= 1
         while self._waiting:
             wanted, turn = self._waiting[0]
             if not turn.done():
                 if not self._fits(wanted):
                     return
-                self._bytes += wanted
+                self._enter(wanted)
                 turn.set_result(None)
             self._waiting.popleft()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from recorderd.ring.buffers import BufferPool, BytesInFlight
+from recorderd.ring.buffers import BufferPool, WritesInFlight
 from recorderd.ring.device import Device, UnsafeFile
 from recorderd.ring.disk_threads import DiskCalls
 from recorderd.ring.files import slot_path, write_bytes
@@ -28,6 +28,7 @@ from recorderd.ring.open_slot import OpenSlot, Placed, pad_box
 
 _PIECE: Final = 4 << 20  # one write holds fragments up to this size together
 IN_FLIGHT_BYTES: Final = 16 << 20  # being copied, checksummed and written at a time, over all slots
+IN_FLIGHT_WRITES: Final = 6  # as many as there are disk threads
 # A virgin slot that closes early is written out to its end when it lacks no more than this; a full one always is.
 _ZERO_GAP: Final = 1 << 20
 GONE: Final = frozenset(
@@ -40,7 +41,7 @@ class Io:
     device: Device
     calls: DiskCalls
     buffers: BufferPool
-    in_flight: BytesInFlight = field(default_factory=lambda: BytesInFlight(IN_FLIGHT_BYTES))
+    in_flight: WritesInFlight = field(default_factory=lambda: WritesInFlight(IN_FLIGHT_BYTES, IN_FLIGHT_WRITES))
 
 
 @dataclass(slots=True, eq=False)

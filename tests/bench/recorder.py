@@ -30,9 +30,8 @@ from recorderd.settings import load
 
 SLOT_BYTES = 8 << 20
 SLOTS = 256
-PREBUFFER_S = (
-    5  # the pre-buffers hold at least the two newest closed GOPs: with GOPs of 2 s, three of them and the open one
-)
+PREBUFFER_S = 3
+"""Of GOPs of 2 s what the least that a pre-buffer holds, the two newest closed ones, always covers."""
 
 
 class Watched:

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from recorderd.ring import slot_writing
-from recorderd.ring.buffers import BufferPool, BytesInFlight
+from recorderd.ring.buffers import BufferPool, WritesInFlight
 from recorderd.ring.files import slot_path
 from recorderd.ring.layout import BLOCK, SIDE_OFFSETS, RowFlag, SideBlock, SlotState, crc32
 from tests.ring.fakes import ListLedger, contents, feed, formatted, ring_on
@@ -115,19 +115,20 @@ def test_side_blocks_of_an_open_slot_alternate_through_its_own_file() -> None:
     run_simulated(main)
 
 
-def test_bytes_in_flight_are_bounded_and_served_in_order() -> None:
+def test_writes_in_flight_are_bounded_and_served_in_order() -> None:
     async def main() -> None:
-        gate = BytesInFlight(100)
+        gate = WritesInFlight(100, 3)
         inside: list[int] = []
         order: list[int] = []
-        most = 0
+        most = side_by_side = 0
 
         async def use(number: int, size: int) -> None:
-            nonlocal most
+            nonlocal most, side_by_side
             async with gate.room(size):
                 order.append(number)
                 inside.append(size)
                 most = max(most, sum(inside))
+                side_by_side = max(side_by_side, len(inside))
                 await asyncio.sleep(0)
                 inside.remove(size)
 
@@ -137,13 +138,15 @@ def test_bytes_in_flight_are_bounded_and_served_in_order() -> None:
         await asyncio.gather(use(7, 30), use(8, 500), use(9, 30))
         assert order[7:] == [7, 8, 9]
         assert most == 500, "what is larger than the bound goes alone"
+        await asyncio.gather(*(use(n, 1) for n in range(10, 20)))
+        assert side_by_side == 3
 
     asyncio.run(main())
 
 
 def test_who_gives_up_waiting_leaves_room_for_the_next() -> None:
     async def main() -> None:
-        gate = BytesInFlight(100)
+        gate = WritesInFlight(100, 3)
         done: list[str] = []
 
         async def use(name: str) -> None:
