@@ -7,6 +7,7 @@ with Recorder(tmp_path) as recorder:
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from recorderd.model.clock import SystemClock
 from recorderd.protocol import system
 from recorderd.protocol.client import Client
 from recorderd.protocol.message import Nothing
+from recorderd.protocol.wall import from_rfc3339
 from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskThreads
 from recorderd.ring.formatting import format_ring
@@ -28,8 +30,8 @@ ROOT = Path(__file__).parents[1]
 SLOT_BYTES = 8 << 20
 
 
-def until(condition: Callable[[], bool], limit_s: float = 40.0) -> None:
-    """Waits for what another process is about to do."""
+def until(condition: Callable[[], bool], limit_s: float = 100.0) -> None:
+    """Waits for what another process is about to do; how long is the machine's affair."""
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, "did not come true"
@@ -154,3 +156,18 @@ class Recorder:
 
     def camera(self, name: str) -> system.Camera:
         return next(camera for camera in self.status().cameras if camera.name == name)
+
+    def bars(self) -> list[tuple[float, float, str | None]]:
+        """The last hour of the recording `door`: from and to in seconds and, of a gap, its cause."""
+        done = self.ctl("--json", "timeline", "door", "--track", "VIDEO001", "--from", "1 h ago")
+        if done.returncode:
+            return []  # there is no such recording yet
+        return [
+            (from_rfc3339(bar["start"]) / 1e9, from_rfc3339(bar["stop"]) / 1e9, bar["cause"])
+            for bar in json.loads(done.stdout)["bars"]
+        ]
+
+    def has_recorded_for(self, seconds: float) -> bool:
+        """Whether the newest stretch of `door` on the disk is so long."""
+        found = self.bars()
+        return bool(found) and found[-1][2] is None and found[-1][1] - found[-1][0] >= seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from hw.sim.camera.clip import ClipTrack, sound_clip, video_clip
 from hw.sim.camera.encoder import VideoSettings
 from hw.sim.camera.sound import SoundSettings
 from recorderd.media.nal import split_lengths
-from recorderd.protocol.wall import from_rfc3339
 from tests.daemon.test_secrets import simulated_camera
 from tests.media import judges
 from tests.peers.gst_camera import gst_camera, needs_gst_camera
@@ -43,22 +41,6 @@ def numbers(codec: str, clip: ClipTrack, path: Path) -> list[int]:
     return [known[unit] for unit in pictures(codec, stored)]
 
 
-def bars(recorder: Recorder) -> list[tuple[float, float, str | None]]:
-    """The timeline of the last hour: from and to in seconds and, of a gap, its cause."""
-    done = recorder.ctl("--json", "timeline", "door", "--track", "VIDEO001", "--from", "1 h ago")
-    if done.returncode:
-        return []  # there is no such recording yet
-    return [
-        (from_rfc3339(bar["start"]) / 1e9, from_rfc3339(bar["stop"]) / 1e9, bar["cause"])
-        for bar in json.loads(done.stdout)["bars"]
-    ]
-
-
-def recorded_for(recorder: Recorder, seconds: float) -> None:
-    """Until the newest stretch on the disk is so long."""
-    until(lambda: bool(found := bars(recorder)) and found[-1][2] is None and found[-1][1] - found[-1][0] >= seconds, 90)
-
-
 @pytest.mark.parametrize(
     ("codec", "reorder", "open_gop", "sound"),
     [
@@ -75,7 +57,7 @@ def test_gstreamers_camera_comes_out_as_it_went_in(
     clip = video_clip(VideoSettings(codec, reorder=reorder, pyramid=reorder > 1, open_gop=open_gop), PICTURES)
     with gst_camera(clip, sound_clip(sound, 40)) as camera, Recorder(tmp_path, slots=12) as recorder:
         assert recorder.ctl("devices", "add", camera.url, "--id", "door", "--record").returncode == 0
-        recorded_for(recorder, 5)
+        until(lambda: recorder.has_recorded_for(5))
         for options in ([], ["--audio", "aac"])[: 2 if sound.codec != "aac" else 1]:
             path = tmp_path / f"{len(options)}.mp4"
             done = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(path), *options)
@@ -133,13 +115,13 @@ def test_kill_and_restart_leave_a_gap_of_its_length(tmp_path: Path) -> None:
     clip = video_clip(VideoSettings("h264"), PICTURES)
     with gst_camera(clip) as camera, Recorder(tmp_path, slots=12) as recorder:
         assert recorder.ctl("devices", "add", camera.url, "--id", "door", "--record").returncode == 0
-        recorded_for(recorder, 3)
+        until(lambda: recorder.has_recorded_for(3))
         recorder.kill()
         recorder.start()
-        until(lambda: bars(recorder)[-1][2] is not None)
-        recorded_for(recorder, 3)
-        before, after = [bar for bar in bars(recorder) if bar[2] is None]
-        assert "recorder_crash" in [cause for _, _, cause in bars(recorder)]
+        until(lambda: recorder.bars()[-1][2] is not None)
+        until(lambda: recorder.has_recorded_for(3))
+        before, after = [bar for bar in recorder.bars() if bar[2] is None]
+        assert "recorder_crash" in [cause for _, _, cause in recorder.bars()]
         path = tmp_path / "out.mp4"
         done = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(path))
         assert done.returncode == 0, done.stderr
@@ -162,7 +144,7 @@ def test_a_full_disk_of_the_client_is_its_own_trouble(tmp_path: Path) -> None:
     try:
         with simulated_camera() as (url, _), Recorder(tmp_path, slots=4) as recorder:
             assert recorder.ctl("devices", "add", url, "--id", "door", "--record").returncode == 0
-            recorded_for(recorder, 3)
+            until(lambda: recorder.has_recorded_for(3))
             done = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(small / "door.mp4"))
             assert done.returncode == 1
             assert "recorderctl: incomplete: cannot write: No space left on device" in done.stderr

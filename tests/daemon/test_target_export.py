@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -37,8 +36,7 @@ def test_exports_from_the_command_line(tmp_path: Path) -> None:
         Recorder(tmp_path, slots=12, extra=settings) as recorder,
     ):
         ctl(recorder, "devices", "add", camera.url, "--id", "door", "--record")
-        until(lambda: recorder.camera("door").state == "recording")
-        time.sleep(4)
+        until(lambda: recorder.has_recorded_for(5))
         ctl(recorder, "storages", "add", "folder", "cases")
         s3 = ("s3", f"{store.url}/bucket", "--region", REGION, "--user", KEY, "--password-stdin")
         ctl(recorder, "storages", "add", *s3, stdin=SECRET)
