@@ -9,7 +9,7 @@ PSE_SET = 37
 FAMILY = "ethtool"
 
 
-class PseMessage(genlmsg):  # type: ignore[misc]
+class PseMessage(genlmsg):  # type: ignore[misc]  # pyroute2 has no types
     """Attributes 1 to 16; later kernels may add more, which are ignored."""
 
     prefix = "ETHTOOL_A_"
@@ -42,7 +42,7 @@ class PseMessage(genlmsg):  # type: ignore[misc]
             ("HEADER_FLAGS", "uint32"),
         )
 
-    class ranges(nla):  # type: ignore[misc]  # noqa: N801
+    class ranges(nla):  # type: ignore[misc]  # noqa: N801 -- as above
         nla_flags = NLA_F_NESTED
         nla_map = (("RANGE_UNSPEC", "none"), ("RANGE_MIN", "uint32"), ("RANGE_MAX", "uint32"))
 

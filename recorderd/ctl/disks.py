@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 
 from recorderd.ctl.session import Failure, Session
 from recorderd.ctl.table import size, table
@@ -121,7 +122,7 @@ def run_health(arguments: argparse.Namespace, session: Session) -> int:
     for device in disks:
         health = session.call(storage.GET_HEALTH, storage.DeviceCall(device=device))
         failing |= health.verdict == "failing"
-        session.show(health, lambda health=health, device=device: render_health(device, health))  # type: ignore[misc]
+        session.show(health, partial(render_health, device, health))
     return 1 if failing else 0
 
 

@@ -47,14 +47,14 @@ def _put(values: dict[str, Any], keys: list[str], text: str, struct: type[msgspe
         values[keys[0]] = _value(field.type, text, whole)
 
 
-def _struct_in(kind: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401  # a type expression, which has no type of its own
     for found in (kind, *getattr(kind, "__args__", ())):
         if isinstance(found, type) and issubclass(found, msgspec.Struct):
             return found
     return None
 
 
-def _value(kind: Any, text: str, whole: str) -> Any:  # noqa: ANN401
+def _value(kind: Any, text: str, whole: str) -> Any:  # noqa: ANN401  # as above, and a value of it
     info = msgspec.inspect.type_info(kind)
     match info:
         case msgspec.inspect.BoolType():

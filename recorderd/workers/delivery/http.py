@@ -50,14 +50,17 @@ class Connection:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | memoryview | Iterable[bytes] = b""
     ) -> Answer:
         """`body` in one piece is sent with its length; pieces are sent chunked. Raises Failure."""
-        whole = isinstance(body, bytes | memoryview)
-        deadline = time.monotonic() + _SILENCE_S + (len(body) / _SLOWEST_BYTES_S if whole else 0)  # type: ignore[arg-type]
+        size = len(body) if isinstance(body, bytes | memoryview) else None
+        deadline = time.monotonic() + _SILENCE_S + (size or 0) / _SLOWEST_BYTES_S
         try:
             connection = self._connected()
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in ({"host": self.host} | dict(headers)).items():
                 connection.putheader(name, value)
-            connection.putheader(*(("content-length", str(len(body))) if whole else ("transfer-encoding", "chunked")))  # type: ignore[arg-type]
+            if size is not None:
+                connection.putheader("content-length", str(size))
+            else:
+                connection.putheader("transfer-encoding", "chunked")
             connection.endheaders()
             try:
                 if isinstance(body, bytes | memoryview):
