@@ -105,3 +105,19 @@ def disk_image(
                 _run("umount", "--lazy", mount_point)
         _run("losetup", "--detach", device)
         image.unlink()
+
+
+@contextmanager
+def bare_disk(folder: Path, size_mib: int) -> Iterator[str]:
+    """A blank loop device with partitions. What was mounted at `folder`/ring and `folder`/objects is unmounted at the end."""
+    image = folder / "image"
+    with image.open("wb") as file:
+        file.truncate(size_mib * MIB)
+    device = _run("losetup", "--find", "--show", "--partscan", image)
+    try:
+        yield device
+    finally:
+        for place in (folder / "ring", folder / "objects"):
+            if place.is_mount():
+                _run("umount", place)
+        _run("losetup", "--detach", device)

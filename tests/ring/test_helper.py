@@ -24,6 +24,7 @@ from recorderd.ring.disks.helper_client import HelperClient, HelperFailed
 from recorderd.workers.helper import gpt, inventory
 from recorderd.workers.helper.serve import answer, serve
 from recorderd.workers.helper.verbs import Rules, find_disk, partition_path
+from tests.peers.disk_image import bare_disk
 
 MIB = 1 << 20
 needs_loop = [
@@ -101,21 +102,8 @@ def quiet(_text: str) -> None:
 
 @pytest.fixture
 def loop_disk(tmp_path: Path) -> Iterator[str]:
-    """A loop device of 512 MiB."""
-    image = tmp_path / "image"
-    with image.open("wb") as file:
-        file.truncate(512 * MIB)
-    done = subprocess.run(
-        ["losetup", "--find", "--show", "--partscan", str(image)], capture_output=True, text=True, check=True
-    )
-    device = done.stdout.strip()
-    try:
+    with bare_disk(tmp_path, 512) as device:
         yield device
-    finally:
-        for place in ("ring", "objects"):
-            if os.path.ismount(tmp_path / place):
-                subprocess.run(["umount", str(tmp_path / place)], check=True)
-        subprocess.run(["losetup", "--detach", device], check=True)
 
 
 def disk(device: str) -> helper.Disk:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 import threading
 import uuid
@@ -26,9 +25,9 @@ from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
 from recorderd.workers.helper.serve import serve
 from recorderd.workers.helper.verbs import Rules
+from tests.peers.disk_image import bare_disk
 from tests.ring.fakes import Feed, Sink, head, spec
 
-MIB = 1 << 20
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(
@@ -39,20 +38,8 @@ pytestmark = [
 
 @pytest.fixture
 def loop_disk(tmp_path: Path) -> Iterator[str]:
-    image = tmp_path / "image"
-    with image.open("wb") as file:
-        file.truncate(1536 * MIB)
-    made = subprocess.run(
-        ["losetup", "--find", "--show", "--partscan", str(image)], capture_output=True, text=True, check=True
-    )
-    device = made.stdout.strip()
-    try:
+    with bare_disk(tmp_path, 1536) as device:
         yield device
-    finally:
-        for place in ("ring", "objects"):
-            if os.path.ismount(tmp_path / place):
-                subprocess.run(["umount", str(tmp_path / place)], check=True)
-        subprocess.run(["losetup", "--detach", device], check=True)
 
 
 @pytest.fixture
