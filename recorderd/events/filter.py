@@ -8,7 +8,7 @@ configured.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from recorderd.model.ports import Event
@@ -249,7 +249,3 @@ def property_value(event: Event) -> bool | None:
 def item(items: Items, name: str) -> str:
     """The value of the first item with this name, or an empty string."""
     return next((value for key, value in items if key == name), "")
-
-
-def as_mapping(items: Items) -> Mapping[str, str]:
-    return dict(items)

@@ -58,8 +58,3 @@ class BitReader:
         """se(v)."""
         code = self.ue()
         return (code + 1) // 2 if code & 1 else -(code // 2)
-
-    def more_rbsp_data(self) -> bool:
-        """Whether anything but the trailing bits (a 1 and zeros) is left."""
-        rest = self._bits & ((1 << self._left) - 1)
-        return rest != 0 and rest & (rest - 1) != 0 and rest.bit_length() > 1

@@ -31,10 +31,6 @@ def u64(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def i32(value: int) -> bytes:
-    return value.to_bytes(4, "big", signed=True)
-
-
 def i64(value: int) -> bytes:
     return value.to_bytes(8, "big", signed=True)
 

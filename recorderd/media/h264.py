@@ -201,11 +201,6 @@ def parse_pps_ids(nal: bytes) -> tuple[int, int]:
     return r.ue(255), r.ue(31)
 
 
-def starts_picture(nal: bytes | memoryview) -> bool:
-    """Whether this slice NAL unit is the first of its picture (first_mb_in_slice is 0)."""
-    return len(nal) > 1 and nal_type(nal) in (NalType.SLICE, NalType.PARTITION_A, NalType.IDR) and nal[1] & 0x80 != 0
-
-
 def recovery_frame_count(nal: bytes | memoryview) -> int | None:
     """recovery_frame_cnt when this SEI NAL unit carries a recovery point message (D.1.8), else None. Never raises."""
     if len(nal) < 3 or nal_type(nal) != NalType.SEI:

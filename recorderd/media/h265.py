@@ -202,19 +202,9 @@ def _vui_rate(r: BitReader) -> float:
     return rate if rate <= 1000 else 0.0
 
 
-def starts_picture(nal: bytes | memoryview) -> bool:
-    """Whether this slice NAL unit is the first of its picture (first_slice_segment_in_pic_flag)."""
-    return len(nal) > 2 and nal_type(nal) < 32 and nal[2] & 0x80 != 0
-
-
 def random_access(nals: Iterable[bytes | memoryview]) -> bool:
     """Whether decoding may start at the access unit of these NAL units: an IDR, CRA or BLA picture."""
     return any(NalType.BLA_W_LP <= nal_type(nal) <= NalType.IRAP_LAST for nal in nals)
-
-
-def skipped_leading(nals: Iterable[bytes | memoryview]) -> bool:
-    """Whether this picture cannot be decoded when decoding starts at the CRA picture before it (RASL, 3.115)."""
-    return any(nal_type(nal) in (NalType.RASL_N, NalType.RASL_R) for nal in nals)
 
 
 def hvcc(vps: Sequence[bytes], sps: Sequence[bytes], pps: Sequence[bytes], *, complete: bool = False) -> bytes:

@@ -15,10 +15,6 @@ class DeviceProtocol(enum.StrEnum):
     RTSPH = "rtsph"  # RTSP tunnelled in HTTP
     RTSPSH = "rtspsh"  # RTSP tunnelled in HTTPS
 
-    @property
-    def default_port(self) -> int:
-        return {"rtspt": 554, "rtsph": 80, "rtspsh": 443}[self.value]
-
 
 class CertificateValidation(enum.StrEnum):
     OFF = "off"
@@ -55,10 +51,6 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mac: str = ""
     poe_port: str = ""  # the label printed on the case
     replaced: tuple[str, ...] = ()  # "serial mac until" of the hardware that stood here before, oldest first
-
-    @property
-    def effective_port(self) -> int:
-        return self.port or self.protocol.default_port
 
 
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

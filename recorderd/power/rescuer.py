@@ -220,10 +220,6 @@ class RescueService:
         """Those in force."""
         return tuple(h for h in self._keeper.record.holds if self._holds(h))
 
-    def silences(self) -> Mapping[uuid.UUID, Silence]:
-        """What is remembered of each device, for status."""
-        return self._memory
-
 
 def _devices_behind(place: CameraPlace | None) -> int:
     """As `Sight.devices_behind`. A device bound by hand and unseen by the network counts as alone on its port."""

@@ -122,11 +122,6 @@ class OpenSlot:
         self.data_offset = self.end = self.durable_end = data_offset_for(len(self.moov))
         self._tail_bytes = tail_fixed_bytes()
 
-    @property
-    def tail_room(self) -> int:
-        """Bytes the tail needs at most for the entries so far."""
-        return align(self._tail_bytes)
-
     def place(self, pending: Pending, *, wall_ns: int, epoch: int) -> Placed | None:
         """Gives the fragment its place, or None when it does not fit any more. Raises FragmentTooLarge when it never will."""
         body = pending.body

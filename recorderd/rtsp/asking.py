@@ -54,10 +54,6 @@ class Asking(Inbound):
         """The client's: the camera says where the stream is."""
         raise NotImplementedError
 
-    @property
-    def awaiting_answer(self) -> bool:
-        return self._outstanding is not None
-
     def output(self) -> bytes:
         """What to write to the connection now."""
         data = bytes(self._out)

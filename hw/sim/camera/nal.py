@@ -25,11 +25,6 @@ class VideoCodec(Enum):
         kind = self.nal_type(unit)
         return 1 <= kind <= 5 if self is VideoCodec.H264 else kind <= 31
 
-    def is_random_access(self, unit: bytes) -> bool:
-        """An IDR slice, or for H.265 any IRAP slice (BLA, IDR, CRA)."""
-        kind = self.nal_type(unit)
-        return kind == 5 if self is VideoCodec.H264 else 16 <= kind <= 23
-
 
 def split(stream: bytes) -> list[bytes]:
     """The NAL units of an Annex B byte stream without start codes and trailing zero bytes."""
