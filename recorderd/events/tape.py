@@ -3,7 +3,8 @@
 A file is 4 KiB blocks: two for the tail, A and B, then the body. The stream of lines fills body blocks one after the other; each is written
 once, when it is full. What does not fill a block yet is the tail, and goes to A and B in turn. So a write that a power cut tears costs what
 was not flushed yet, and nothing older. Every block names the body block before it by its CRC: what a torn write left behind it does not
-fit what is written in its place later. When a file is full the other one begins anew, with the next generation.
+fit what is written in its place later, and a block that does not begin with the tail before it is none. When a file is full the other one
+begins anew, with the next generation.
 
 Pure: bytes in, bytes out.
 """
@@ -87,17 +88,26 @@ def read(file: bytes) -> Stored | None:
         return None
     body: list[bytes] = []
     last = 0
+    side, tail = _tail(blocks, generation, 0, last)
     for block, data in zip(blocks[_SIDES:], packed[_SIDES:], strict=True):
         if block is None or (block.generation, block.index, block.before) != (generation, len(body), last):
             break
+        if not block.data.startswith(tail):
+            break  # a torn block of an earlier start, made whole by sectors that a later torn write has in common with it
         body.append(block.data)
         last = crc_of(data)
-    tail, side = b"", 0
-    for number, block in enumerate(blocks[:_SIDES]):
-        fits = block is not None and (block.generation, block.index, block.before) == (generation, len(body), last)
-        if block is not None and fits and len(block.data) >= len(tail):
-            tail, side = block.data, number
+        side, tail = _tail(blocks, generation, len(body), last)
     return Stored(generation, len(body), last, b"".join(body), tail, side)
+
+
+def _tail(blocks: Sequence[Block | None], generation: int, index: int, last: int) -> tuple[int, bytes]:
+    """Which side holds the tail behind `index` body blocks, and its text: the longer one, empty if neither does."""
+    side, tail = 0, b""
+    for number, block in enumerate(blocks[:_SIDES]):
+        fits = block is not None and (block.generation, block.index, block.before) == (generation, index, last)
+        if block is not None and fits and len(block.data) >= len(tail):
+            side, tail = number, block.data
+    return side, tail
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recorderd.events.tape import BLOCK, ROOM, Block, Piece, Tape, pack, read, unpack
@@ -63,6 +63,9 @@ def test_a_full_file_is_followed_by_the_other_one() -> None:
 
 
 @settings(max_examples=150, deadline=None)
+@example(
+    [14, 14, 3834, 208, 208, 14, 194], 1447
+)  # a torn block of the first start is made whole by a torn write of the third
 @given(st.lists(st.integers(14, 3 * ROOM), min_size=1, max_size=40), st.integers(0, 2**32))
 def test_a_cut_in_any_write_keeps_what_was_durable(sizes: list[int], seed: int) -> None:
     chance = random.Random(seed)
