@@ -24,6 +24,8 @@ from recorderd.ingest.transports import Opener, opener
 from recorderd.ingest.udp import UdpSide
 from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
+from recorderd.model.device_tls import may_send_basic
+from recorderd.model.pem import BadCertificate
 from recorderd.model.ports import Clock, StreamRequest, StreamSession, StreamSink
 from recorderd.model.stream import TrackFormat
 from recorderd.rtsp.auth import Authenticator
@@ -215,14 +217,18 @@ class Stream:
             way = self._open_with(self.request, url)
         except UrlError as error:
             return Outcome(GapCause.CONFIGURATION, f"the stream's URL cannot be used: {error}", opened=False)
+        except BadCertificate as error:
+            return Outcome(
+                GapCause.CONFIGURATION, f"the device's CA certificates cannot be used: {error}", opened=False
+            )
         # Credentials go to the configured address only, wherever the camera sends us.
         mine = url.address == configured.address
         authenticator = Authenticator(
             username=self.request.username if mine else "",
             password=self.request.password if mine else "",
-            # Encryption alone protects nothing: without a checked certificate and name anyone may be at the other end.
-            allow_basic=self.request.allow_basic
-            or (way.encrypted and self.request.verify_certificate and self.request.verify_name),
+            allow_basic=may_send_basic(
+                allowed=self.request.allow_basic, encrypted=way.encrypted, certificates=self.request.certificates
+            ),
             nonce_maker=lambda: secrets.token_hex(8),
         )
         try:

@@ -7,14 +7,13 @@ parser has proven itself against the same fuzzer for every wire. TLS costs a han
 
 from __future__ import annotations
 
-import functools
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from recorderd.ingest.connecting import Connect, connect_tcp, tls_connector
 from recorderd.ingest.tunnel import open_tunnel
 from recorderd.ingest.wire import Wire
+from recorderd.model.device_tls import context_for
 from recorderd.model.ports import StreamRequest
 from recorderd.rtsp.auth import Authenticator
 from recorderd.rtsp.url import DEFAULT_PORTS, RtspUrl, UrlError
@@ -32,7 +31,7 @@ class Opener:
 
 
 def opener(request: StreamRequest, url: RtspUrl) -> Opener:
-    """Raises `UrlError` for a transport or scheme that cannot be used."""
+    """Raises `UrlError` for a transport or scheme that cannot be used, `BadCertificate` for authorities that cannot be."""
     if request.transport not in TRANSPORTS:
         raise UrlError(f"transport {request.transport!r} is not one of {', '.join(TRANSPORTS)}")
     if url.scheme not in ("rtsp", "rtsps"):
@@ -42,26 +41,10 @@ def opener(request: StreamRequest, url: RtspUrl) -> Opener:
         raise UrlError("rtsps cannot carry media over UDP: it would not be encrypted")
     connect: Connect = connect_tcp
     if encrypted:
-        connect = tls_connector(tls_context(verify=request.verify_certificate, name=request.verify_name))
+        connect = tls_connector(context_for(request.certificates))
     if request.transport in ("http", "https"):
         port = url.port
         if port == DEFAULT_PORTS[url.scheme]:
             port = DEFAULT_PORTS["https" if encrypted else "http"]
         return Opener(lambda authenticator: open_tunnel(connect, url, port, authenticator), encrypted)
     return Opener(lambda _: connect(url.host, url.port), encrypted, udp=request.transport == "udp")
-
-
-@functools.cache
-def tls_context(*, verify: bool, name: bool = True) -> ssl.SSLContext:
-    """TLS 1.2 and later. Without `verify` any certificate is accepted: for cameras with self-signed ones, on a LAN of their own. Without
-    `name` it may be for another host: cameras' certificates seldom name the address they have.
-
-    Made once: reading the system's certificates takes a good part of the loop's budget, and a camera may be tried every second.
-    Authorities that are added to the system count from the next start on.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = verify and name
-    if not verify:
-        context.verify_mode = ssl.CERT_NONE
-    return context

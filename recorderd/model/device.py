@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
+from dataclasses import dataclass
 
 import msgspec
 
@@ -20,6 +21,14 @@ class CertificateValidation(enum.StrEnum):
     OFF = "off"
     STANDARD = "standard"
     LIMITED = "limited"  # the chain is checked, the name is not
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateCheck:
+    """How a device's certificate is checked: whether and for its name, and by whose word. No `authorities`: by the system's."""
+
+    validation: CertificateValidation = CertificateValidation.STANDARD
+    authorities: tuple[str, ...] = ()  # PEM, one certificate each; they stand in place of the system's
 
 
 class EventTransport(enum.StrEnum):
@@ -41,9 +50,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     protocol: DeviceProtocol = DeviceProtocol.RTSPT
     port: int = 0  # 0: the protocol's default
     certificate_validation: CertificateValidation = CertificateValidation.OFF
-    ca_certificates: tuple[str, ...] = ()
+    ca_certificates: tuple[str, ...] = ()  # PEM, one each: who may vouch for it, in place of the system's authorities
     username: str = ""
-    allow_basic: bool = False  # Basic authentication without TLS
+    allow_basic: bool = False  # Basic authentication without TLS that is checked (`device_tls.may_send_basic`)
     events_enabled: bool = False  # listen for motion even where no job records metadata
     event_transport: EventTransport = EventTransport.METADATA
     event_port: int = 0  # of the device's web server, for transports other than metadata; 0: 80, with rtspsh 443

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from recorderd.model.causes import GapCause
+from recorderd.model.device import CertificateCheck
 from recorderd.model.stream import AccessUnit, SenderReport, TrackFormat
 from recorderd.model.timeline import Lock, RunCause, Trust
 
@@ -113,8 +114,7 @@ class StreamRequest:
     want_audio: bool = True
     want_metadata: bool = True
     allow_basic: bool = False
-    verify_certificate: bool = True  # by the system's authorities
-    verify_name: bool = True  # and that the certificate is for the URI's host
+    certificates: CertificateCheck = field(default_factory=CertificateCheck)  # of an encrypted connection
     prebuffer_s: float = 0.0  # seconds asked for by jobs; the two newest closed GOPs are held regardless when > 0
     rate_cap_bps: int = 0  # 0: the default
     device: uuid.UUID | None = None  # whose stream it is, for `HealthSource`; None: the receiver stands for itself
@@ -470,7 +470,7 @@ class EventStreamRequest:
     username: str = ""
     password: str = field(default="", repr=False)
     allow_basic: bool = False
-    certificates: str = "off"  # off, standard, limited: how the device's certificate is checked
+    certificates: CertificateCheck = field(default_factory=CertificateCheck)  # of an encrypted connection
 
 
 class EventStreams(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from recorderd.model.device import CertificateValidation, Device, DeviceProtocol
+from recorderd.model.device import CertificateCheck, Device, DeviceProtocol
 from recorderd.model.ports import EventStreamRequest, StreamRequest
 from recorderd.model.receiver import Receiver, ReceiverConfiguration, TransportProtocol
 
@@ -114,8 +114,7 @@ def stream_request(
         username=device.username if known else "",
         password=password if known else "",
         allow_basic=device.allow_basic,
-        verify_certificate=device.certificate_validation is not CertificateValidation.OFF,
-        verify_name=device.certificate_validation is CertificateValidation.STANDARD,
+        certificates=CertificateCheck(device.certificate_validation, device.ca_certificates),
     )
 
 
@@ -151,7 +150,7 @@ def event_stream_request(device: Device, password: str) -> EventStreamRequest:
         username=device.username,
         password=password,
         allow_basic=device.allow_basic,
-        certificates=device.certificate_validation.value,
+        certificates=CertificateCheck(device.certificate_validation, device.ca_certificates),
     )
 
 

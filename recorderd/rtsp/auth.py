@@ -98,7 +98,8 @@ class Authenticator:
         if any(c.scheme == "basic" for c in challenges):
             if not self.allow_basic:
                 raise NotAllowed(
-                    "the camera offers only Basic authentication over an unencrypted connection; set allow_basic to send the password"
+                    "the camera offers only Basic authentication, and the connection is not encrypted or the camera's certificate"
+                    " not checked for its name (certificate_validation standard); set allow_basic to send the password all the same"
                 )
             return next(c for c in challenges if c.scheme == "basic")
         offered = ", ".join(sorted({c.scheme for c in challenges})) or "none"

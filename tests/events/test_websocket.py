@@ -16,18 +16,20 @@ from hw.sim.camera import Credentials
 from hw.sim.camera.event_server import BINARY, TEXT, EventServer, frame, notification
 from hw.sim.camera.metadata import VMD4, StatefulEvent
 from recorderd.events.camera_json import parse_message
-from recorderd.events.listening.connecting import tls_context
 from recorderd.events.listening.pace import BURST
 from recorderd.events.notification import MAX_DOCUMENT_BYTES, BadDocument
 from recorderd.events.reader import Reader
 from recorderd.model.clock import SystemClock
+from recorderd.model.device import CertificateCheck, CertificateValidation
+from recorderd.model.device_tls import context_for
 from recorderd.model.supervision import Backoff
 from tests.events.hearing import Ears, asks, camera_with, hearing
-from tests.peers.certificate import make_certificate, needs_openssl
+from tests.peers.certificate import make_authority, make_certificate, needs_openssl
 from tests.simulated_time import FakeClock, run_simulated
 
 LINE = StatefulEvent("tnsaxis:CameraApplicationPlatform/LineCrossed", (), "line", "7", "0")
 PASSWORD = "a made-up pass-word"
+OFF, STANDARD, LIMITED = CertificateValidation
 QUICK = Backoff(first_s=0.01, most_s=0.02)
 
 
@@ -294,15 +296,20 @@ def test_a_camera_that_floods_waits_in_its_socket_and_holds_nobody_up() -> None:
 @pytest.mark.parametrize(
     ("certificates", "name", "trusted", "said"),
     [
-        ("off", "camera.example", False, "listening"),
-        ("limited", "camera.example", False, "certificate is not accepted"),
-        ("limited", "camera.example", True, "listening"),
-        ("standard", "camera.example", True, "certificate is not accepted"),
-        ("standard", "127.0.0.1", True, "listening"),
+        (OFF, "camera.example", False, "only Basic"),
+        (LIMITED, "camera.example", False, "certificate is not accepted"),
+        (LIMITED, "camera.example", True, "only Basic"),
+        (STANDARD, "camera.example", True, "certificate is not accepted"),
+        (STANDARD, "127.0.0.1", True, "listening"),
     ],
 )
-def test_the_certificate_is_checked_as_the_device_says(
-    certificates: str, name: str, trusted: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_certificate_is_checked_as_the_device_says_and_basic_needs_all_of_it(
+    certificates: CertificateValidation,
+    name: str,
+    trusted: bool,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pem = make_certificate(tmp_path, name=name)
     if trusted:
@@ -314,15 +321,46 @@ def test_the_certificate_is_checked_as_the_device_says(
         ears = Ears(clock)
         credentials = Credentials("root", PASSWORD, ("Basic",))
         async with EventServer(camera_with(), tls=server_side, credentials=credentials) as server, hearing(ears):
-            given = {"encrypted": True, "certificates": certificates, "username": "root", "password": PASSWORD}
+            given = {
+                "encrypted": True,
+                "certificates": CertificateCheck(certificates),
+                "username": "root",
+                "password": PASSWORD,
+            }
             ears.listeners.listen(asks(server, **given))
             await ears.until_state(said)
 
-    tls_context.cache_clear()
+    context_for.cache_clear()
     try:
         run_simulated(main)
     finally:
-        tls_context.cache_clear()
+        context_for.cache_clear()
+
+
+@needs_openssl
+@pytest.mark.host
+@pytest.mark.parametrize("transport", ["websocket", "pullpoint"])
+def test_a_devices_own_authority_vouches_for_its_events_too(transport: str, tmp_path: Path) -> None:
+    ours, other = make_authority(tmp_path, "ours"), make_authority(tmp_path, "other")
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(ours.issue())
+
+    async def main(clock: FakeClock) -> None:
+        ears = Ears(clock)
+        credentials = Credentials("root", PASSWORD, ("Basic",))
+        async with EventServer(camera_with(), tls=server_side, credentials=credentials) as server, hearing(ears):
+            given = {"encrypted": True, "username": "root", "password": PASSWORD}
+            for authorities, said in (
+                ((), "unable to get local issuer certificate"),
+                ((other.text,), "unable to get local issuer certificate"),
+                (("no certificate",), "CA certificates cannot be used"),
+                ((other.text, ours.text), "listening"),
+            ):
+                check = CertificateCheck(STANDARD, authorities)
+                ears.listeners.listen(asks(server, transport, certificates=check, **given))
+                await ears.until_state(said)
+
+    run_simulated(main)
 
 
 def test_a_camera_that_is_not_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -12,16 +13,20 @@ import pytest
 from hw.sim.camera import Camera, Credentials, SoundSettings, VideoSettings, sound_clip, video_clip
 from hw.sim.camera.clip import ClipSource, PacketStyle
 from hw.sim.camera.faults import Quirks
-from recorderd.ingest.transports import tls_context
+from recorderd.ingest.transports import opener
 from recorderd.media.nal import split_lengths
 from recorderd.model.causes import GapCause
+from recorderd.model.device import CertificateCheck, CertificateValidation
+from recorderd.model.device_tls import context_for
 from recorderd.model.stream import Codec
-from tests.ingest.fetching import compare, fetch
-from tests.peers.certificate import make_certificate, needs_openssl
+from tests.ingest.fetching import compare, fetch, request, service
+from tests.ingest.gather import Gather
+from tests.peers.certificate import make_authority, make_certificate, needs_openssl
 from tests.peers.gst_camera import gst_camera, needs_gst_camera
 
 PICTURES = 25
 FPS = Fraction(50)
+UNCHECKED = CertificateCheck(CertificateValidation.OFF)
 SMALL = {"width": 320, "height": 240, "fps": FPS, "gop": 10}
 SHAPES = {
     "plain": {},
@@ -126,7 +131,7 @@ def test_gstreamer_digest():
 def test_gstreamer_over_tls(tmp_path, transport):
     given = video()
     with gst_camera(given, certificate=make_certificate(tmp_path)) as camera:
-        sink = asyncio.run(fetch(camera.url, {0: 10}, transport=transport, verify_certificate=False))
+        sink = asyncio.run(fetch(camera.url, {0: 10}, transport=transport, certificates=UNCHECKED))
         compare(sink.tracks[0], given)
         refused = asyncio.run(fetch(camera.url, {0: 10}, transport=transport))
         _, cause, detail, _ = refused.said("no session")[0]
@@ -138,24 +143,63 @@ def test_gstreamer_over_tls(tmp_path, transport):
 @needs_gst_camera
 @needs_openssl
 @pytest.mark.parametrize(
-    ("name", "verify_name", "works"),
-    [("127.0.0.1", True, True), ("camera.example", True, False), ("camera.example", False, True)],
+    ("name", "validation", "works"),
+    [
+        ("127.0.0.1", CertificateValidation.STANDARD, True),
+        ("camera.example", CertificateValidation.STANDARD, False),
+        ("camera.example", CertificateValidation.LIMITED, True),
+    ],
 )
-def test_gstreamer_with_a_certificate_of_a_known_authority(tmp_path, monkeypatch, name, verify_name, works):
+def test_gstreamer_with_a_certificate_of_a_known_authority(tmp_path, monkeypatch, name, validation, works):
     given, certificate = video(), make_certificate(tmp_path, name=name)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    tls_context.cache_clear()
+    context_for.cache_clear()
     try:
         with gst_camera(given, certificate=certificate) as camera:
-            sink = asyncio.run(fetch(camera.url, {0: 10}, transport="rtsps", verify_name=verify_name))
+            sink = asyncio.run(fetch(camera.url, {0: 10}, transport="rtsps", certificates=CertificateCheck(validation)))
     finally:
-        tls_context.cache_clear()
+        context_for.cache_clear()
     if works:
         compare(sink.tracks[0], given)
     else:
         _, cause, detail, _ = sink.said("no session")[0]
         assert cause is GapCause.CAMERA_ERROR
         assert "not valid for '127.0.0.1'" in detail
+
+
+@pytest.mark.host
+@needs_gst_camera
+@needs_openssl
+@pytest.mark.parametrize("transport", ["rtsps", "https"])
+def test_a_devices_own_authority_vouches_for_it_in_place_of_the_systems(tmp_path, monkeypatch, transport):
+    ours, other = make_authority(tmp_path, "ours"), make_authority(tmp_path, "other")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.pem))
+    context_for.cache_clear()
+
+    def asked(camera, *authorities, validation=CertificateValidation.STANDARD):
+        check = CertificateCheck(validation, authorities)
+        return asyncio.run(fetch(camera.url, {0: 3}, transport=transport, certificates=check))
+
+    def refused(sink):
+        _, cause, detail, _ = sink.said("no session")[0]
+        assert cause is GapCause.CAMERA_ERROR
+        assert "the camera's certificate is not accepted: unable to get local issuer certificate" in detail
+
+    try:
+        with gst_camera(video(), certificate=ours.issue()) as camera:
+            refused(asked(camera))
+            refused(asked(camera, other.text))
+            assert asked(camera, other.text, ours.text).sessions, "any one of them may vouch"
+        with gst_camera(video(), certificate=other.issue()) as camera:
+            assert asked(camera).sessions
+            refused(asked(camera, ours.text))  # the system's authorities do not count any more
+        with gst_camera(video(), certificate=ours.issue("camera.example")) as camera:
+            assert "not valid for '127.0.0.1'" in asked(camera, ours.text).said("no session")[0][2]
+            assert asked(camera, ours.text, validation=CertificateValidation.LIMITED).sessions
+            itself = (tmp_path / "ours-camera.example-alone.pem").read_text()
+            assert asked(camera, itself, validation=CertificateValidation.LIMITED).sessions, "its own certificate"
+    finally:
+        context_for.cache_clear()
 
 
 # --- the simulated camera -------------------------------------------------------------------------------------
@@ -265,3 +309,34 @@ def test_gradual_intra_refresh_has_entries():
 
 def as_byte_stream(unit: bytes) -> bytes:
     return b"".join(b"\x00\x00\x00\x01" + bytes(nal) for nal in split_lengths(unit))
+
+
+@pytest.mark.parametrize(
+    ("validation", "encrypted", "allowed", "works"),
+    [
+        (CertificateValidation.STANDARD, True, False, True),
+        (CertificateValidation.STANDARD, False, False, False),
+        (CertificateValidation.LIMITED, True, False, False),
+        (CertificateValidation.OFF, True, False, False),
+        (CertificateValidation.OFF, False, True, True),
+    ],
+)
+def test_basic_needs_encryption_and_a_checked_name(validation, encrypted, allowed, works):
+    def encrypted_or_so_it_says(request, url):
+        return replace(opener(request, url), encrypted=encrypted)
+
+    async def run():
+        sink, check = Gather(), CertificateCheck(validation)
+        camera = Camera(ClipSource(video()), credentials=Credentials("anna", "secret", ("Basic",)))
+        async with camera, service(open_with=encrypted_or_so_it_says) as ingest:
+            given = {"username": "anna", "password": "secret", "allow_basic": allowed, "certificates": check}
+            ingest.start(request(camera.url, **given), sink)
+            await sink.until(lambda: sink.sessions or sink.said("no session"))
+        return sink
+
+    sink = asyncio.run(run())
+    assert bool(sink.sessions) is works
+    if not works:
+        _, cause, detail, _ = sink.said("no session")[0]
+        assert cause is GapCause.UNAUTHORIZED
+        assert "only Basic" in detail

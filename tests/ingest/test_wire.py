@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from recorderd.ingest.connecting import connect_tcp, tls_connector
-from recorderd.ingest.transports import tls_context
+from recorderd.model.device import CertificateCheck, CertificateValidation
+from recorderd.model.device_tls import context_for
 from tests.peers.certificate import make_certificate, needs_openssl
 
 RECORD_BYTES = 16 * 1024  # of TLS, at most
@@ -35,7 +36,7 @@ def test_one_read_takes_what_there_is(tmp_path: Path, encrypted: bool) -> None:
             done.wait(20)
 
     async def scenario() -> bytes:
-        connect = tls_connector(tls_context(verify=False)) if encrypted else connect_tcp
+        connect = tls_connector(context_for(CertificateCheck(CertificateValidation.OFF))) if encrypted else connect_tcp
         wire = await connect("127.0.0.1", listening.getsockname()[1])
         assert sent.wait(20)
         view = memoryview(bytearray(640 * 1024))

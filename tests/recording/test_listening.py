@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recorderd.model.device import CertificateValidation, Device, DeviceProtocol, DeviceSettings, EventTransport
+from recorderd.model.device import (
+    CertificateCheck,
+    CertificateValidation,
+    Device,
+    DeviceProtocol,
+    DeviceSettings,
+    EventTransport,
+)
 from recorderd.model.group import GroupSettings
 from recorderd.model.job import JobRequest, SourceRequest
 from recorderd.model.ports import StreamRequest
@@ -125,7 +132,7 @@ def test_a_device_with_an_event_stream_of_its_own_is_not_heard_twice(tmp_path: P
             assert (request.port, request.encrypted, request.certificates, request.allow_basic) == (
                 443,
                 True,
-                "limited",
+                CertificateCheck(CertificateValidation.LIMITED),
                 True,
             )
             await service.update_device("cam", DeviceSettings(event_port=8443))

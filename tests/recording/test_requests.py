@@ -7,9 +7,9 @@ import uuid
 import msgspec
 import pytest
 
-from recorderd.model.device import CertificateValidation, Device, DeviceProtocol
+from recorderd.model.device import CertificateCheck, CertificateValidation, Device, DeviceProtocol
 from recorderd.model.receiver import Receiver, ReceiverConfiguration, StreamSetup, TransportProtocol
-from recorderd.recording.requests import stream_request
+from recorderd.recording.requests import event_stream_request, metadata_request, stream_request
 
 DEVICE = Device(id="gate", uid=uuid.uuid4(), address="192.0.2.7", username="root")
 
@@ -52,17 +52,17 @@ def test_credentials_go_to_the_devices_address_alone(uri, password):
     assert asked(uri, DEVICE).password == password
 
 
-@pytest.mark.parametrize(
-    ("validation", "certificate", "name"),
-    [
-        (CertificateValidation.OFF, False, False),
-        (CertificateValidation.LIMITED, True, False),
-        (CertificateValidation.STANDARD, True, True),
-    ],
-)
-def test_how_far_a_certificate_is_checked(validation, certificate, name):
-    found = asked("rtsp://192.0.2.7/s", msgspec.structs.replace(DEVICE, certificate_validation=validation))
-    assert (found.verify_certificate, found.verify_name) == (certificate, name)
+@pytest.mark.parametrize("validation", CertificateValidation)
+def test_media_and_events_check_a_certificate_as_the_device_says(validation):
+    device = msgspec.structs.replace(DEVICE, certificate_validation=validation, ca_certificates=("one", "two"))
+    expected = CertificateCheck(validation, ("one", "two"))
+    assert asked("rtsps://192.0.2.7/s", device).certificates == expected
+    assert event_stream_request(device, "secret").certificates == expected
+    assert metadata_request(device, "secret").certificates == expected
+
+
+def test_without_a_device_the_systems_authorities_vouch():
+    assert asked("rtsps://192.0.2.7/s").certificates == CertificateCheck(CertificateValidation.STANDARD)
 
 
 def test_names_for_logs_and_events():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from functools import lru_cache
 
+from recorderd.model.device_tls import context_for, may_send_basic
 from recorderd.model.names import NAMES, Names, NotResolved
+from recorderd.model.pem import BadCertificate
 from recorderd.model.ports import EventStreamRequest
 from recorderd.rtsp.auth import Authenticator, NotAllowed
 
@@ -24,7 +25,9 @@ def authenticator_of(request: EventStreamRequest) -> Authenticator:
     return Authenticator(
         username=request.username,
         password=request.password,
-        allow_basic=request.allow_basic or request.encrypted,
+        allow_basic=may_send_basic(
+            allowed=request.allow_basic, encrypted=request.encrypted, certificates=request.certificates
+        ),
         nonce_maker=lambda: secrets.token_hex(8),
     )
 
@@ -39,22 +42,14 @@ def take_challenges(authenticator: Authenticator, challenges: list[str]) -> None
         raise NotHeard(REFUSED)
 
 
-@lru_cache  # reading the authorities takes longer than a callback may
-def tls_context(certificates: str) -> ssl.SSLContext:
-    """`off`: any certificate; `limited`: a known authority's, whatever name is in it; `standard`: this host's (VAPIX, certvalidation)."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = certificates == "standard"
-    if certificates == "off":
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def connect(
     request: EventStreamRequest, names: Names = NAMES
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Raises `NotHeard`."""
-    context = tls_context(request.certificates) if request.encrypted else None
+    try:
+        context = context_for(request.certificates) if request.encrypted else None
+    except BadCertificate as error:
+        raise NotHeard(f"the device's CA certificates cannot be used: {error}") from None
     try:
         address, *_ = await names.addresses(request.host, CONNECT_TIMEOUT_S)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
