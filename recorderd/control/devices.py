@@ -10,6 +10,7 @@ from recorderd.control.dispatch import Dispatch
 from recorderd.control.peer import Peer
 from recorderd.control.refusals import page, refusing
 from recorderd.model.device import Device
+from recorderd.model.pem import BadCertificate, fingerprint
 from recorderd.protocol import devices as protocol
 from recorderd.protocol.message import Nothing
 from recorderd.protocol.wall import to_rfc3339
@@ -17,6 +18,17 @@ from recorderd.recording.service import RecordingService
 from recorderd.recording.shortform import Addition
 
 PAGE = 64
+
+
+def _fingerprints(certificates: tuple[str, ...]) -> tuple[str, ...]:
+    """Of what is stored; what an earlier release took unread is told as it is."""
+    found = []
+    for certificate in certificates:
+        try:
+            found.append(fingerprint(certificate))
+        except BadCertificate as error:
+            found.append(f"cannot be used: {error}")
+    return tuple(found)
 
 
 class DevicesFace:
@@ -36,6 +48,7 @@ class DevicesFace:
     def _info(self, device: Device) -> protocol.DeviceInfo:
         fields = msgspec.structs.asdict(device)
         fields["uid"] = str(device.uid)
+        fields["ca_fingerprints"] = _fingerprints(fields.pop("ca_certificates"))
         fields["events_state"] = self._service.events_state(device.id)
         return protocol.DeviceInfo(**fields, password_set=self._service.has_secret("device", device.id, "password"))
 
@@ -70,6 +83,8 @@ class DevicesFace:
             username=call.username,
             password=call.password,
             allow_basic=call.allow_basic,
+            certificate_validation=call.certificate_validation,
+            ca_certificates=call.ca_certificates,
             record=call.record or call.on_motion,
             on_motion=call.on_motion,
             before_ms=call.before_ms,

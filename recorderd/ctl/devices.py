@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,7 +21,9 @@ EVENT_TRANSPORTS = tuple(transport.value for transport in EventTransport)
 EXAMPLES = """examples:
   recorderctl devices add rtsp://admin@192.0.2.10/stream1 --record
   recorderctl devices add rtsp://192.0.2.11/stream1 --id door --user admin --on-motion --before 5 --after 10
+  recorderctl devices add rtsps://cam.example/stream1 --user admin --certificates standard --ca-file our-ca.pem
   recorderctl devices replace door --address 192.0.2.12 --user admin"""
+NO_FILE = "none"  # of --ca-file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +71,20 @@ def _credentials(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", metavar="NAME", help="user name at the device; its password is asked for")
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     parser.add_argument(
-        "--allow-basic", action="store_true", default=None, help="allow Basic authentication without TLS"
+        "--allow-basic",
+        action="store_true",
+        default=None,
+        help="allow Basic authentication without TLS and a checked certificate",
+    )
+    parser.add_argument(
+        "--certificates",
+        choices=[c.value for c in CertificateValidation],
+        help="how the device's is checked where TLS is used: not; also for its name (standard); not for its name (limited)",
+    )
+    parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="the authorities that may vouch for it in place of the system's, PEM, on this machine; `none`: the system's again",
     )
 
 
@@ -77,7 +94,6 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", metavar="HOST")
     parser.add_argument("--protocol", choices=[p.value for p in DeviceProtocol])
     parser.add_argument("--port", type=int, help="0: the protocol's default")
-    parser.add_argument("--certificates", choices=[c.value for c in CertificateValidation], help="how they are checked")
     parser.add_argument(
         "--events",
         choices=("on", "off", *EVENT_TRANSPORTS),
@@ -101,10 +117,10 @@ def _given(arguments: argparse.Namespace, session: Session) -> DeviceSettings:
         address=arguments.address,
         protocol=DeviceProtocol(arguments.protocol) if arguments.protocol else None,
         port=arguments.port,
-        certificate_validation=CertificateValidation(arguments.certificates) if arguments.certificates else None,
         username=arguments.user,
         password=password,
         allow_basic=arguments.allow_basic,
+        **_trust(arguments),
         events_enabled=None if arguments.events is None else arguments.events != "off",
         event_transport=EventTransport(arguments.events) if arguments.events in EVENT_TRANSPORTS else None,
         event_port=arguments.event_port,
@@ -112,6 +128,39 @@ def _given(arguments: argparse.Namespace, session: Session) -> DeviceSettings:
         mac=arguments.mac,
         poe_port=arguments.poe_port,
     )
+
+
+class _Trust(TypedDict):
+    certificate_validation: CertificateValidation | None
+    ca_certificates: tuple[str, ...] | None
+
+
+def _trust(arguments: argparse.Namespace) -> _Trust:
+    validation = CertificateValidation(arguments.certificates) if arguments.certificates else None
+    if arguments.ca_file is None:
+        return _Trust(certificate_validation=validation, ca_certificates=None)
+    if arguments.ca_file == NO_FILE:
+        return _Trust(certificate_validation=validation, ca_certificates=())
+    return _Trust(certificate_validation=validation, ca_certificates=_authorities(arguments.ca_file))
+
+
+def _authorities(path: str) -> tuple[str, ...]:
+    """The certificates of a PEM file. Raises `Failure`."""
+    from recorderd.model.pem import (
+        MAX_FILE_BYTES,
+        BadCertificate,
+        certificates_in,
+    )  # only with --ca-file: start-up counts
+
+    name = printable(path, 200)
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        return certificates_in(data.decode("latin-1"))  # what stands between certificates may be in any encoding
+    except OSError as error:
+        raise Failure(f"{name}: {error.strerror}", 64) from error
+    except BadCertificate as error:
+        raise Failure(f"{name}: {error}", 64) from error
 
 
 def all_devices(session: Session) -> list[devices.DeviceInfo]:
@@ -188,6 +237,7 @@ def run_add(arguments: argparse.Namespace, session: Session) -> int:
             username=arguments.user,
             password=password,
             allow_basic=bool(arguments.allow_basic),
+            **_trust(arguments),
             record=arguments.record or arguments.on_motion,
             on_motion=arguments.on_motion,
             before_ms=arguments.before,

@@ -18,7 +18,7 @@ class DeviceInfo(Message, frozen=True):
     protocol: DeviceProtocol
     port: int
     certificate_validation: CertificateValidation
-    ca_certificates: tuple[str, ...]
+    ca_fingerprints: tuple[str, ...]
     username: str
     password_set: bool
     allow_basic: bool
@@ -61,6 +61,8 @@ class AddCall(Message, frozen=True):
     username: str | None = None
     password: str | None = None
     allow_basic: bool = False
+    certificate_validation: CertificateValidation | None = None
+    ca_certificates: tuple[str, ...] | None = None
     record: bool = False
     on_motion: bool = False
     before_ms: int = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from recorderd.events.cameras import UNIVERSAL_MOTION
-from recorderd.model.device import Device, DeviceProtocol, DeviceSettings
+from recorderd.model.device import CertificateValidation, Device, DeviceProtocol, DeviceSettings
 from recorderd.model.faults import BadConfiguration
 from recorderd.model.job import EventCondition, EventFilter, JobMode, JobRequest, SourceRequest
 from recorderd.model.limits import Limits
@@ -30,6 +30,8 @@ class Addition:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     allow_basic: bool = False
+    certificate_validation: CertificateValidation | None = None
+    ca_certificates: tuple[str, ...] | None = None
     record: bool = False
     on_motion: bool = False
     before_ms: int = 0
@@ -56,6 +58,8 @@ def add(draft: Draft, limits: Limits, wanted: Addition) -> Added:
         username=wanted.username if wanted.username is not None else username,
         password=wanted.password if wanted.password is not None else password,
         allow_basic=wanted.allow_basic or None,
+        certificate_validation=wanted.certificate_validation,
+        ca_certificates=wanted.ca_certificates,
         events_enabled=True if wanted.on_motion else None,
         protocol=DeviceProtocol.RTSPSH if urlsplit(uri).scheme == "https" else None,
     )

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +22,12 @@ from recorderd.control.recording_faces import recording_faces
 from recorderd.control.server import ControlServer
 from recorderd.ctl.main import main as recorderctl
 from recorderd.ingest.service import Ingest
+from recorderd.model.device import CertificateCheck, CertificateValidation
+from recorderd.model.faults import BadConfiguration
 from recorderd.model.media_ram import MediaRam
+from recorderd.model.pem import as_text
+from recorderd.recording.rules import certificates
+from tests.peers.certificate import make_authority, needs_openssl
 from tests.recording.service_house import ServiceHouse
 from tests.simulated_time import FakeClock
 
@@ -316,6 +323,71 @@ def test_storages(house: ServiceHouse, run: Run) -> None:
     run("storages", "remove", "storage-1")
     assert house.state.secret("destination", "storage-1", "password") is None
     assert "storage-1" in run("storages", "show", "storage-1", code=1)[1]
+
+
+def fingerprint_by_openssl(pem: Path) -> str:
+    words = ("openssl", "x509", "-in", str(pem), "-noout", "-fingerprint", "-sha256")
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    return "sha256:" + said.partition("=")[2].strip().replace(":", "").lower()
+
+
+@needs_openssl
+def test_the_authorities_of_a_device(house: ServiceHouse, run: Run, tmp_path: Path) -> None:
+    ours, other = make_authority(tmp_path, "ours"), make_authority(tmp_path, "other")
+    both = tmp_path / "both.pem"
+    of_windows = ours.text.replace("\n", "\r\n")
+    both.write_bytes(f"# ours\n{of_windows}# theirs: \xe9\n{other.text}{ours.text}".encode("latin-1"))
+    add = ("devices", "add", "rtsps://192.0.2.9/s", "--id", "gate", "--record", "--ca-file", str(both))
+    assert "expected standard or limited where CA certificates are given" in run(*add, code=1)[1]
+    assert house.service.list_devices() == [], "nothing half done"
+    run(*add, "--certificates", "standard")
+    device = house.service.get_device("gate")
+    assert device.ca_certificates == (ours.text, other.text), "each once, and nothing around it"
+    (request,) = house.source.requests.values()
+    assert request.certificates == CertificateCheck(CertificateValidation.STANDARD, (ours.text, other.text))
+    shown = json.loads(run("--json", "devices", "show", "gate")[1])["device"]
+    assert shown["ca_fingerprints"] == [fingerprint_by_openssl(each.pem) for each in (ours, other)]
+    run("devices", "set", "gate", "--ca-file", str(other.pem))
+    assert house.service.get_device("gate").ca_certificates == (other.text,), "the whole list is replaced"
+    run("devices", "set", "gate", "--description", "north")
+    assert house.service.get_device("gate").ca_certificates == (other.text,), "what is not given stays"
+    run("devices", "set", "gate", "--ca-file", "none")
+    assert house.service.get_device("gate").ca_certificates == ()
+
+
+@needs_openssl
+def test_files_that_hold_no_authority(house: ServiceHouse, run: Run, tmp_path: Path) -> None:
+    run("devices", "create", "gate", "--certificates", "standard")
+    good = make_authority(tmp_path, "ours")
+    file = tmp_path / "given.pem"
+    der = ssl.PEM_cert_to_DER_cert(good.text)
+    for text, said, code in (
+        ("", "no certificate in PEM", 64),
+        (good.text + good.key.read_text(), "private key", 64),
+        (good.text.replace("-----END", "-----"), "has no end", 64),
+        (good.text.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "plain CERTIFICATE", 64),
+        (good.text.replace("CERTIFICATE", "X509 CRL"), "X509 CRL where a CERTIFICATE", 64),
+        (good.text.replace("MII", "M*I", 1), "not base64", 64),
+        ("x" * 100_000, "more than 64 KiB", 64),
+        (as_text(der[:-9]), "not X.509", 1),
+        (as_text(der[:40] + bytes(len(der) - 40)), "damaged", 1),
+        (as_text(der + der), "more behind it", 1),
+        (as_text(der + b"\0"), "more behind it", 1),
+        (as_text(b""), "not X.509", 1),
+        (as_text(b"\x30\x80"), "not X.509", 1),
+        ("".join(as_text(der + bytes([n])) for n in range(17)), "at most 16", 1),
+    ):
+        file.write_text(text)
+        got = run("devices", "set", "gate", "--ca-file", str(file), code=code)[1]
+        assert said in got, (said, got)
+        assert "MII" not in got
+    assert "No such file" in run("devices", "set", "gate", "--ca-file", "nowhere.pem", code=64)[1]
+    long = [make_authority(tmp_path, f"long-{n}", padding=4000).text for n in range(3)]
+    file.write_text("".join(long))
+    assert "at most 16384 bytes" in run("devices", "set", "gate", "--ca-file", str(file), code=1)[1]
+    with pytest.raises(BadConfiguration, match="several certificates where one"):
+        certificates.checked((long[0] + long[1],))
+    assert house.service.get_device("gate").ca_certificates == ()
 
 
 def test_watching_events(house: ServiceHouse, run: Run) -> None:

@@ -13,7 +13,7 @@ from recorderd.model.faults import AlreadyExists, BadConfiguration, CannotDelete
 from recorderd.model.limits import Limits
 from recorderd.model.objects import Draft
 from recorderd.recording.requests import device_of, host_of, normal_host, with_host
-from recorderd.recording.rules import check
+from recorderd.recording.rules import certificates, check
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _SERIAL = re.compile(r"[A-Za-z0-9:_-]{0,64}")
@@ -63,8 +63,9 @@ def _put(draft: Draft, limits: Limits, old: Device, settings: DeviceSettings) ->
             )
         digits = re.sub(r"[:-]", "", device.mac).lower()
         device = msgspec.structs.replace(device, mac=":".join(digits[i : i + 2] for i in range(0, 12, 2)))
-    if len(device.ca_certificates) > 16:
-        raise BadConfiguration("too many CA certificates", argument="ca_certificates", expected="at most 16")
+    if settings.ca_certificates is not None:
+        device = msgspec.structs.replace(device, ca_certificates=certificates.checked(settings.ca_certificates))
+        certificates.check_used(device)
     draft.devices.put(device)
     if password is not None:
         check.text(password, "password", limits.secret_chars)
