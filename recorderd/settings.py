@@ -72,7 +72,7 @@ class Limits(Section, frozen=True):
 
 
 class Ingest(Section, frozen=True):
-    sweep_ms: Annotated[int, Meta(ge=5, le=1000)] = 50
+    sweep_ms: Annotated[int, Meta(ge=5, le=1000)] = 97  # see `recorderd.ingest.sweep`
 
 
 class Power(Section, frozen=True):

@@ -12,7 +12,7 @@ from recorderd.model.stream import Codec, TrackFormat
 from recorderd.rtsp.arrival import ArrivalEstimate
 
 NS = 1_000_000_000
-SWEEP_NS = 45_000_000
+SWEEP_NS = 97_000_000
 FRAGMENT_S = 4
 VIDEO, AUDIO = TrackFormat(Codec.H264, 90_000), formats.aac_format(b"\x11\x90")
 

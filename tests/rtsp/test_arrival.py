@@ -12,7 +12,7 @@ from recorderd.rtsp.arrival import NTP_UNIX_S, ArrivalEstimate, ntp_ns, reports_
 RATE = 90_000
 MS = 1_000_000
 SECOND = 1_000_000_000
-SWEEP = 45 * MS
+SWEEP = 97 * MS
 
 
 def camera(ppm: float, seconds: int, *, fps: float = 25, seed: int = 1, jitter_ms: float = 8, start_ns: int = 10**12):
