@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from pyroute2.netlink.exceptions import NetlinkError
 
 from recorderd.model.network import IPv4Mode, LinkLocal, NetworkSettings, NetworkWish, Uplink, UplinkIPv4
 from recorderd.model.ports import CameraPlace, Clock, EventSink, LinkObserver
@@ -117,7 +116,7 @@ class NetworkService:
                 self._dirty.clear()
                 try:
                     await self._look()
-                except (OSError, TimeoutError, NetlinkError, FilterFailed) as error:
+                except (OSError, TimeoutError, FilterFailed) as error:
                     self._resync = True
                     self._trouble = (f"the kernel's tables cannot be read: {error}",)
                     log.warning("network: %s", self._trouble[0])

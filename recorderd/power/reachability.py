@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from hw import netlink
 from recorderd.model.ports import Clock
 from recorderd.power.rescue import Reach
 
 WEB_PORTS = (80, 443)
 RTSP_PORT = 554
+_RTM_NEWNEIGH, _RTM_GETNEIGH = 28, 30
+_NDMSG = struct.Struct("=BxxxiHBB")  # family, link, state, flags, type
+_NDA_DST, _NDA_LLADDR = 1, 2
+_FAMILY = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _PROBE = 0x10  # NUD_PROBE, linux/neighbour.h
 _PRESENT = 0x02 | 0x04 | 0x40 | 0x80  # NUD_REACHABLE, STALE, NOARP, PERMANENT
 _ABSENT = 0x01 | 0x20  # NUD_INCOMPLETE, FAILED
+
+
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class _Entry(NamedTuple):
+    """Of the kernel's neighbour table."""
+
+    state: int
+    link: int
+    lladdr: bytes
 
 
 class Prober(Protocol):
@@ -38,12 +52,10 @@ class NetworkProber:
         clock: Clock,
         web_ports: Sequence[int] = WEB_PORTS,
         timeout_s: float = 1.0,
-        netlink: Callable[[], AsyncIPRoute] = AsyncIPRoute,
     ) -> None:
         self._clock = clock
         self._web_ports = tuple(web_ports)
         self._timeout_s = timeout_s
-        self._netlink = netlink
 
     async def reach(self, address: str) -> Reach:
         host, _, port = address.rpartition(":") if address.count(":") == 1 else (address, "", "")
@@ -52,9 +64,9 @@ class NetworkProber:
         except ValueError:
             return Reach(self._clock.boottime_ns())
         stream_port = int(port) if port.isdecimal() and 0 < int(port) < 65_536 else RTSP_PORT
-        asked = await self._ask_neighbour(ip)
+        asked = await _ask_neighbour(ip)
         attempts = await asyncio.gather(*(self._connect(str(ip), p) for p in (stream_port, *self._web_ports)))
-        arp = await self._neighbour_state(ip) if asked else None
+        arp = await _neighbour_state(ip) if asked else None
         return Reach(
             self._clock.boottime_ns(),
             arp=arp,
@@ -74,38 +86,37 @@ class NetworkProber:
         writer.transport.abort()
         return True, True
 
-    async def _ask_neighbour(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        """Makes the kernel ask now. False: it cannot be made to (no permission, no netlink), so ARP says nothing."""
-        try:
-            async with self._netlink() as route:
-                entry = await self._entry(route, ip)
-                if entry is None:
-                    return True  # none yet: the connection attempts make one
-                state, index, lladdr = entry
-                if state & _PRESENT and lladdr:
-                    await route.neigh("change", dst=str(ip), lladdr=lladdr, ifindex=index, state=_PROBE)
-                return True
-        except (NetlinkError, OSError):
-            return False
 
-    async def _neighbour_state(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool | None:
-        try:
-            async with self._netlink() as route:
-                entry = await self._entry(route, ip)
-        except (NetlinkError, OSError):
-            return None
-        if entry is None:
-            return None
-        state, _, _ = entry
-        if state & _PRESENT:
-            return True
-        return False if state & _ABSENT else None
+async def _ask_neighbour(ip: _Ip) -> bool:
+    """Makes the kernel ask now. False: it cannot be made to (no permission, no netlink), so ARP says nothing."""
+    try:
+        entry = await _entry(ip)
+        if entry is not None and entry.state & _PRESENT and entry.lladdr:  # without one the connection attempts make it
+            body = _NDMSG.pack(_FAMILY[ip.version], entry.link, _PROBE, 0, 0)
+            body += netlink.attribute(_NDA_DST, ip.packed) + netlink.attribute(_NDA_LLADDR, entry.lladdr)
+            await netlink.ask(_RTM_NEWNEIGH, netlink.ACK | netlink.REPLACE, body)
+    except OSError:  # a time-out is one too
+        return False
+    return True
 
-    @staticmethod
-    async def _entry(
-        route: AsyncIPRoute, ip: ipaddress.IPv4Address | ipaddress.IPv6Address
-    ) -> tuple[int, int, str] | None:
-        async for message in await route.neigh("dump", dst=str(ip)):
-            attributes = dict(message["attrs"])
-            return message["state"], message["ifindex"], attributes.get("NDA_LLADDR", "")
+
+async def _neighbour_state(ip: _Ip) -> bool | None:
+    try:
+        entry = await _entry(ip)
+    except OSError:
         return None
+    if entry is None:
+        return None
+    if entry.state & _PRESENT:
+        return True
+    return False if entry.state & _ABSENT else None
+
+
+async def _entry(ip: _Ip) -> _Entry | None:
+    for message in await netlink.dump(_RTM_GETNEIGH, _NDMSG.pack(_FAMILY[ip.version], 0, 0, 0, 0)):
+        if len(message.body) >= _NDMSG.size:
+            _, link, state, _, _ = _NDMSG.unpack_from(message.body)
+            said = netlink.attributes(message.body, _NDMSG.size)
+            if said.get(_NDA_DST) == ip.packed:
+                return _Entry(state, link, said.get(_NDA_LLADDR, b""))
+    return None
