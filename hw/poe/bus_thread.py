@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from hw.poe.errors import BusHung
 
@@ -53,13 +54,24 @@ class InlineBus:
         """Nothing to stop."""
 
 
+@dataclass(slots=True)
+class _Job:
+    """One operation and the future of its caller. Only the loop touches the future."""
+
+    operation: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
 class BusThread:
-    """The real one. `call` is for one asyncio loop; the thread starts with the first call."""
+    """The real one. `call` is for one asyncio loop; the thread starts with the first call.
+
+    A call costs two wake-ups, the thread's and the loop's: what belongs together goes over in one operation.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None]
-        self._jobs = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._began: float | None = None
         self._hung = False
@@ -75,41 +87,29 @@ class BusThread:
 
     async def call(self, operation: Callable[[], T], *, limit_s: float = 5.0) -> T:
         """Raises `BusHung` when the bus is or gets stuck; otherwise whatever `operation` raises."""
-        if self._hung:
-            raise BusHung(f"{self.name}: stuck, left alone until it answers")
+        self._refuse_if_hung()
         async with self._turn:
-            if self._hung:
-                raise BusHung(f"{self.name}: stuck, left alone until it answers")
+            self._refuse_if_hung()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"bus {self.name}", daemon=True)
                 self._thread.start()
             loop = asyncio.get_running_loop()
             future: asyncio.Future[T] = loop.create_future()
-
-            def settle(result: T | None, error: BaseException | None) -> None:
-                self._hung = False
-                if future.done():
-                    return
-                if error is not None:
-                    future.set_exception(error)
-                else:
-                    future.set_result(cast(T, result))
-
-            def done(result: T | None, error: BaseException | None) -> None:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(settle, result, error)
-
-            self._jobs.put((operation, done))
+            self._jobs.put(_Job(operation, loop, future))
+            limit = loop.call_later(limit_s, self._give_up, future, limit_s)
             try:
-                finished, _ = await asyncio.wait([future], timeout=limit_s)
-            except asyncio.CancelledError:
-                future.cancel()
-                raise
-            if not finished:
-                self._hung = True
-                future.cancel()
-                raise BusHung(f"{self.name}: no answer within {limit_s:g} s")
-            return future.result()
+                return await future
+            finally:
+                limit.cancel()
+
+    def _refuse_if_hung(self) -> None:
+        if self._hung:
+            raise BusHung(f"{self.name}: stuck, left alone until it answers")
+
+    def _give_up(self, future: asyncio.Future[Any], limit_s: float) -> None:
+        if not future.done():
+            self._hung = True
+            future.set_exception(BusHung(f"{self.name}: no answer within {limit_s:g} s"))
 
     def stop(self) -> None:
         """Ends the thread after the operation under way; returns at once."""
@@ -117,13 +117,22 @@ class BusThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            operation, done = job
             self._began = time.monotonic()
+            result, error = None, None
             try:
-                result = operation()
-            except BaseException as error:  # noqa: BLE001 -- carried to the caller, not swallowed
-                self._began = None
-                done(None, error)
-            else:
-                self._began = None
-                done(result, None)
+                result = job.operation()
+            except BaseException as raised:  # noqa: BLE001 -- carried to the caller, not swallowed
+                error = raised
+            self._began = None
+            if not job.loop.is_closed():
+                job.loop.call_soon_threadsafe(self._settle, job.future, result, error)
+            del job, result, error  # nothing is kept alive while the thread waits
+
+    def _settle(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+        self._hung = False
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)

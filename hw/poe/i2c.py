@@ -104,7 +104,8 @@ class Retrying:
         self._pace = pace
         self._name = f"{name} address {address:#04x}"
         self._attempts = attempts
-        self._counters = LinkCounters()
+        self._transfers = self._retries = self._failures = 0
+        self._last_error = ""
 
     @property
     def name(self) -> str:
@@ -112,7 +113,7 @@ class Retrying:
 
     @property
     def counters(self) -> LinkCounters:
-        return self._counters
+        return LinkCounters(self._transfers, self._retries, self._failures, last_error=self._last_error)
 
     def read_byte(self, register: int) -> int:
         return self._transfer(lambda: self._bus.read_byte(self._address, register))
@@ -130,25 +131,19 @@ class Retrying:
         return self._transfer(lambda: self._bus.read(self._address, length))
 
     def _transfer(self, operation: Callable[[], T]) -> T:
-        seen = self._counters
-        retries = 0
+        self._transfers += 1
+        tries = 0
         while True:
+            tries += 1
             try:
-                result = operation()
+                return operation()
             except OSError as error:
-                text = error.strerror or str(error)
-                if error.errno in _TRANSIENT and retries + 1 < self._attempts:
-                    retries += 1
-                    self._pace.sleep(0.005 * retries)
+                self._last_error = text = error.strerror or str(error)
+                if error.errno in _TRANSIENT and tries < self._attempts:
+                    self._retries += 1
+                    self._pace.sleep(0.005 * tries)
                     continue
-                self._counters = LinkCounters(
-                    seen.transfers + 1, seen.retries + retries, seen.failures + 1, seen.resynchronisations, text
-                )
+                self._failures += 1
                 if error.errno in _ABSENT:
                     raise NoAnswer(f"{self._name}: nothing answers ({text})") from error
                 raise explain(error, self._name) from error
-            last_error = seen.last_error if not retries else text
-            self._counters = LinkCounters(
-                seen.transfers + 1, seen.retries + retries, seen.failures, seen.resynchronisations, last_error
-            )
-            return result

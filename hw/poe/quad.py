@@ -20,13 +20,13 @@ from hw.poe.pace import Pace
 from hw.poe.quad_registers import (
     ADC_MASK,
     LOGIC_UNDER_VOLTAGE,
+    MEASUREMENTS,
     OVER_TEMPERATURE,
+    STATUS,
     SUPPLY_UNDER_VOLTAGE,
     Flag,
-    Measurements,
     Mode,
     Reg,
-    Status,
     port_mode,
     with_port_mode,
 )
@@ -134,44 +134,40 @@ class QuadSet:
             self._pace.sleep(_SETTLE_S)
 
     def read(self) -> QuadReading:
+        """Three transfers, and one more for each kind of event that happened."""
         registers, chip = self._registers, self._chip
         faults = self._events()
-        status = Status.parse(registers.read_block(Reg.PORT_STATUS, 5))
-        mode, _, detect_enable = registers.read_block(Reg.MODE, 3)
-        measured = Measurements.parse(registers.read_block(Reg.TEMPERATURE, 20))
+        *statuses, power, mode, _, detect_enable = STATUS.unpack(registers.read_block(Reg.PORT_STATUS, STATUS.size))
+        temperature, supply, *measured = MEASUREMENTS.unpack(registers.read_block(Reg.TEMPERATURE, MEASUREMENTS.size))
         missing = 0
         ports = []
-        for port in range(PORTS):
-            enabled = bool(status.power.enabled >> port & 1)
+        for port, status in enumerate(statuses):
+            pd_class, detect = status >> 4, status & 0xF
+            enabled = bool(power >> port & 1)
             armed = detect_enable >> port & 0x11 == 0x11
             if port_mode(mode, port) == Mode.OFF:
                 state, fault = PortState.DISABLED, None
             else:
                 if not enabled and not armed:
                     missing |= 0x11 << port
-                state, fault = self._state(
-                    status.ports[port].detect,
-                    status.ports[port].pd_class,
-                    enabled,
-                    bool(status.power.good >> port & 1),
-                    armed,
-                )
-            raw = measured.ports[port]
-            voltage_mv = (raw.voltage & ADC_MASK) * chip.voltage_lsb_nv // 1_000_000
-            current_ua = (raw.current & ADC_MASK) * chip.current_lsb_na // 1_000
+                state, fault = self._state(detect, pd_class, enabled, bool(power >> port & 0x10), armed)
+            voltage_mv = current_ua = 0
+            if enabled:
+                voltage_mv = (measured[2 * port + 1] & ADC_MASK) * chip.voltage_lsb_nv // 1_000_000
+                current_ua = (measured[2 * port] & ADC_MASK) * chip.current_lsb_na // 1_000
             ports.append(
                 PortReading(
                     channel=self._first + port,
                     admin=state is not PortState.DISABLED,
                     state=state,
-                    detection=DETECTIONS.get(status.ports[port].detect, Detection.FAILED),
-                    pd_class=chip.classes.get(status.ports[port].pd_class),
-                    voltage_mv=voltage_mv if enabled else 0,
-                    current_ma=round(current_ua / 1000) if enabled else 0,
-                    power_mw=voltage_mv * current_ua // 1_000_000 if enabled else 0,
+                    detection=DETECTIONS.get(detect, Detection.FAILED),
+                    pd_class=chip.classes.get(pd_class),
+                    voltage_mv=voltage_mv,
+                    current_ma=round(current_ua / 1000),
+                    power_mw=voltage_mv * current_ua // 1_000_000,
                     limit_mw=self._limits_mw.get(port) if enabled else None,
                     fault=fault,
-                    detail=f"detect {status.ports[port].detect:x} class {status.ports[port].pd_class:x}",
+                    detail=f"detect {detect:x} class {pd_class:x}",
                     resistance_ohm=self._resistance[port],
                 )
             )
@@ -180,8 +176,8 @@ class QuadSet:
         return QuadReading(
             ports,
             faults,
-            temperature_c=measured.temperature * 0.652 - 20,
-            supply_mv=(measured.input & ADC_MASK) * chip.voltage_lsb_nv // 1_000_000,
+            temperature_c=temperature * 0.652 - 20,
+            supply_mv=(supply & ADC_MASK) * chip.voltage_lsb_nv // 1_000_000,
         )
 
     def _state(

@@ -6,8 +6,7 @@ Port n of a chip is bit n (from 0) of a nibble. Event registers come in pairs: r
 from __future__ import annotations
 
 import enum
-
-from construct import Array, BitStruct, Bytes, Int8ul, Int16ul, Nibble, Struct
+import struct
 
 
 class Reg(enum.IntEnum):
@@ -32,7 +31,7 @@ class Reg(enum.IntEnum):
     DISCONNECT_THRESHOLD = 0x29
     ICUT_LOW = 0x2A
     ICUT_HIGH = 0x2B
-    TEMPERATURE = 0x2C  # first byte of the block `MEASUREMENTS`
+    TEMPERATURE = 0x2C
     FOLDBACK = 0x40
     FIRMWARE = 0x41
     DEVICE_ID = 0x43
@@ -63,18 +62,12 @@ SUPPLY_UNDER_VOLTAGE = 0x10  # VPUV
 LOGIC_UNDER_VOLTAGE = 0x20  # VDUV: the chip's registers are at their reset values
 OVER_TEMPERATURE = 0x80  # TSD
 
-PortStatus = BitStruct("pd_class" / Nibble, "detect" / Nibble)
+STATUS = struct.Struct("4B B x 3B")
+"""PORT_STATUS to DETECT_ENABLE, 0x0C to 0x14: what a port is at one instant. Four port statuses (class nibble, detect nibble), power
+status (good nibble, enabled nibble), 0x11 (pins), mode, disconnect enable, detect enable."""
 
-Status = Struct("ports" / Array(4, PortStatus), "power" / BitStruct("good" / Nibble, "enabled" / Nibble))
-"""0x0C to 0x10."""
-
-Measurements = Struct(
-    "temperature" / Int8ul,
-    Bytes(1),
-    "input" / Int16ul,
-    "ports" / Array(4, Struct("current" / Int16ul, "voltage" / Int16ul)),
-)
-"""0x2C to 0x3F. ADC words carry 14 bits."""
+MEASUREMENTS = struct.Struct("<B x H 8H")
+"""0x2C to 0x3F: temperature, input voltage, then current and voltage of each port. ADC words carry 14 bits."""
 
 ADC_MASK = 0x3FFF
 

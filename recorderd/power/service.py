@@ -1,6 +1,6 @@
 """`PowerService`: polls the controllers, lets `policy.step` decide, carries the decisions out and tells about them.
 
-One task per controller opens and polls it through the runner of its bus; one task decides. A controller that does not answer costs its
+One task per bus opens and polls its controllers (`bus_poll`); one task decides. A controller that does not answer costs its
 own ports: they are shown as unknown and keep counting against the budget, because they may well go on delivering. At stop nothing is
 switched off.
 """
@@ -25,6 +25,7 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, EventSink
 from recorderd.power import supply
 from recorderd.power.budget import Basis, pse_end_mw
+from recorderd.power.bus_poll import BusPoll
 from recorderd.power.decisions import Action, Do, Memory, Notice, Phase, PortInput, PortMemo, SupplyInput
 from recorderd.power.memory import Keeper, NotStored, PortWish
 from recorderd.power.policy import step
@@ -60,12 +61,20 @@ class PowerService:
         self._clock = clock
         self._events = events
         self._commit_now = commit_now
-        self._watched = {
-            p.id: WatchedController(
-                placed=p, clock=clock, events=events, changed=self._wake, alarm=self.alarm, opened=self._opened
+        self._polls: dict[str, BusPoll] = {}
+        self._watched: dict[str, WatchedController] = {}
+        for placed in assembly.controllers:
+            poll = self._polls.setdefault(placed.runner.name, BusPoll(runner=placed.runner, clock=clock))
+            self._watched[placed.id] = watched = WatchedController(
+                placed=placed,
+                clock=clock,
+                events=events,
+                soon=poll.soon,
+                changed=self._wake,
+                alarm=self.alarm,
+                opened=self._opened,
             )
-            for p in assembly.controllers
-        }
+            poll.watched.append(watched)
         self._ports = {p.label: p for p in assembly.board.port}
         self._wishes = Wishes(ports=self._ports, keeper=keeper, clock=clock, zone=zone)
         self._index = {p.label: i for i, p in enumerate(assembly.board.port)}
@@ -85,8 +94,8 @@ class PowerService:
         await self._wishes.load()
         try:
             async with asyncio.TaskGroup() as group:
-                for watched in self._watched.values():
-                    group.create_task(watched.run(), name=f"poe {watched.placed.id}")
+                for bus, poll in self._polls.items():
+                    group.create_task(poll.run(), name=f"poe {bus}")
                 group.create_task(self._decide_for_ever(group), name="poe policy")
                 group.create_task(self._reopen_lost(), name="poe buses")
         finally:
@@ -97,10 +106,7 @@ class PowerService:
         """A bus on which nothing answers any more is closed, with the drivers on it: a lost serial line does not come back by itself."""
         while True:
             await self._clock.sleep(_LOST_BUS_S)
-            by_runner: dict[str, list[WatchedController]] = {}
-            for watched in self._watched.values():
-                by_runner.setdefault(watched.placed.runner.name, []).append(watched)
-            for sharing in by_runner.values():
+            for sharing in (poll.watched for poll in self._polls.values()):
                 if all(w.failure for w in sharing) and not sharing[0].placed.runner.hung:
                     for watched in sharing:
                         await watched.let_go()
@@ -331,7 +337,7 @@ class PowerService:
         """`ports.PortPower`: one word; "unknown" for a label nobody has."""
         if port not in self._ports:
             return PortState.UNKNOWN
-        return self._state(self._ports[port])
+        return self._state(self._input(self._ports[port]))
 
     def labels(self) -> tuple[str, ...]:
         return tuple(self._ports)
@@ -385,7 +391,7 @@ class PowerService:
             label=port.label,
             controller=port.pse,
             channel=port.channel,
-            state=self._state(port),
+            state=self._state(given),
             wanted=given.wanted,
             priority=given.priority.name.lower(),
             detection=reading.detection if reading is not None else "unknown",
@@ -403,12 +409,11 @@ class PowerService:
             netdev=port.netdev,
         )
 
-    def _state(self, port: Port) -> str:
-        given = self._input(port)
-        memo = self._memory.ports.get(port.label, PortMemo())
+    def _state(self, given: PortInput) -> str:
+        memo = self._memory.ports.get(given.label, PortMemo())
         if given.reading is None:
             return PortState.UNKNOWN
-        if self._wishes.cycling(port.label):
+        if self._wishes.cycling(given.label):
             return "cycling"
         if not given.wanted:
             return PortState.DISABLED if memo.phase is Phase.OFF else given.reading.state

@@ -1,4 +1,4 @@
-"""One controller as the service sees it: opened, polled, acted on, and opened again when its bus was lost."""
+"""One controller as the service sees it: opened, read when it is due, acted on, and opened again when its bus was lost."""
 
 from __future__ import annotations
 
@@ -22,23 +22,15 @@ log = logging.getLogger("power")
 
 _S = 1_000_000_000
 _REOPEN_S = 5.0
-_BUS_S = 5.0  # one poll may take so long before the bus counts as hung
-_SLOW_BUS_S = 15.0
-_SLOW_DRIVERS = (
-    "pd692x0",
-    "realtek-mcu",
-    "exaviz-interceptor",
-    "exaviz-cruiser",
-)  # tens of exchanges, each with its own tries
-_FAST_POLL_S = 0.25  # while a port is starting or was just switched
+_FAST_POLL_NS = _S // 4  # while a port is starting or was just switched
 _EARLY = 0.95  # of the board's period, so that a reading is replaced before it is older than that
-_SHORTEST_PAUSE_S = 0.02  # a slow bus is not kept busy without end
+_READ_EARLY_NS = _S // 10  # and so much earlier at most for the time that reading takes
 _SETTLING_NS = 5 * _S
 
 
 class WatchedController:
-    """`changed` is called after every reading and new failure, `alarm` when the controller says that its supply sags, `opened` when it
-    wants to be told its settings."""
+    """`soon` is set when it is due at once; `changed` is called after every reading and new failure, `alarm` when the controller says that
+    its supply sags, `opened` when it wants to be told its settings."""
 
     def __init__(
         self,
@@ -46,6 +38,7 @@ class WatchedController:
         placed: Placed,
         clock: Clock,
         events: EventSink,
+        soon: asyncio.Event,
         changed: Callable[[], None],
         alarm: Callable[[], None],
         opened: Callable[[WatchedController], Awaitable[None]],
@@ -54,6 +47,8 @@ class WatchedController:
         self.reading: ControllerReading | None = None
         self.read_ns = 0  # when the newest reading began
         self.failure = "not read yet"
+        self.due_ns = 0  # when to read it next
+        self.early_ns = 0  # from when on it is read along with others that are due
         self.faults: list[tuple[int, Fault]] = []  # (channel, fault), taken by the policy's next step
         self._clock = clock
         self._events = events
@@ -62,27 +57,24 @@ class WatchedController:
         self._opened = opened
         self._controller: PoeController | None = None
         self._identity: Identity | None = None
-        self._soon = asyncio.Event()
+        self._soon = soon
+        self._asked_ns = 0  # when a port was last switched
         self._settling_ns = 0  # poll faster until then
 
-    async def run(self) -> None:
-        """Until cancelled. Failures of the bus are states, not exceptions."""
-        while True:
-            try:
-                if self._controller is None:
-                    await self._open()
-                await self._poll()
-            except PoeError as error:
-                self._failed(str(error))
-                await self._clock.sleep(_REOPEN_S)
-                continue
-            now_ns = self._clock.boottime_ns()
-            period_s = _FAST_POLL_S if now_ns < self._settling_ns else self.placed.pse.poll_ms / 1_000 * _EARLY
-            pause_s = max(_SHORTEST_PAUSE_S, period_s - (now_ns - self.read_ns) / _S)
-            self._soon.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._soon.wait()
+    @property
+    def driver(self) -> PoeController | None:
+        """None while it is not open."""
+        return self._controller
+
+    async def ready(self) -> bool:
+        """Opens the driver where it is not. False: that failed, and was told."""
+        try:
+            if self._controller is None:
+                await self._open()
+        except PoeError as error:
+            self.failed(error)
+            return False
+        return True
 
     async def _open(self) -> None:
         runner = self.placed.runner
@@ -92,11 +84,8 @@ class WatchedController:
         log.info("%s: found %s %s", self.placed.id, self._identity.chip, self._identity.firmware)
         await self._opened(self)
 
-    async def _poll(self) -> None:
-        assert self._controller is not None
-        began = self._clock.boottime_ns()
-        limit_s = _SLOW_BUS_S if self.placed.pse.driver in _SLOW_DRIVERS else _BUS_S
-        reading = await self.placed.runner.call(self._controller.read, limit_s=limit_s)
+    async def take(self, reading: ControllerReading, began_ns: int) -> None:
+        """What a poll that began then has read."""
         if self.failure:
             if self.reading is not None:
                 log.info("%s: answers again", self.placed.id)
@@ -112,10 +101,21 @@ class WatchedController:
                 self._alarm()
             elif fault.fault is Fault.HARDWARE:
                 await self._opened(self)  # it was reset
-        self.reading, self.read_ns = reading, began
+        self.reading, self.read_ns = reading, began_ns
+        now_ns = self._clock.boottime_ns()
+        if began_ns < self._asked_ns:
+            self.due_ns = now_ns  # a port was switched since
+        elif now_ns < self._settling_ns:
+            self.due_ns = began_ns + _FAST_POLL_NS
+        else:
+            period_ns = round(self.placed.pse.poll_ms * 1_000_000 * _EARLY)
+            self.due_ns = began_ns + period_ns - min(now_ns - began_ns, _READ_EARLY_NS)
+        self.early_ns = (began_ns + self.due_ns) // 2
         self._changed()
 
-    def _failed(self, why: str) -> None:
+    def failed(self, error: PoeError) -> None:
+        why = str(error)
+        self.due_ns = self.early_ns = self._clock.boottime_ns() + round(_REOPEN_S * _S)
         if self.failure == why:
             return
         log.warning("%s: %s; next try in %g s", self.placed.id, why, _REOPEN_S)
@@ -150,8 +150,11 @@ class WatchedController:
         try:
             await self.call(on_bus)
         finally:
-            self._settling_ns = self._clock.boottime_ns() + _SETTLING_NS
-            self._soon.set()
+            self._asked_ns = self._clock.boottime_ns()
+            self._settling_ns = self._asked_ns + _SETTLING_NS
+            if not self.failure:
+                self.due_ns = self.early_ns = self._asked_ns
+                self._soon.set()
 
     async def call(self, operation: Callable[[PoeController], None]) -> None:
         """Runs one operation of the driver on its bus. Raises `PoeError`."""

@@ -114,6 +114,23 @@ def test_what_a_kernel_refuses_is_one_clear_line(code: int, error: type[Exceptio
         driver.read()
 
 
+def test_a_poll_asks_the_kernel_once_for_each_port() -> None:
+    class Counted(Wire):
+        asked = 0
+
+        def get(self, netdev: str) -> Mapping[str, int]:
+            self.asked += 1
+            return super().get(netdev)
+
+    wire = Counted(SimulatedKernel(now=lambda: 0.0, supply=Supply(), netdevs=NETDEVS))
+    driver = KernelPse(netdevs=NETDEVS, connect=lambda: wire)
+    driver.open()
+    wire.asked = 0
+    for _ in range(10):
+        driver.read()
+    assert wire.asked == 10 * len(NETDEVS)
+
+
 def test_this_kernel_answers_for_its_loopback() -> None:
     driver = KernelPse(netdevs=("lo",))
     with pytest.raises((NotSupported, BusMissing)):
