@@ -1,7 +1,8 @@
 """Page-aligned buffers for O_DIRECT, reused.
 
-Anonymous mappings are page-aligned by nature. Sizes are rounded up to powers of two, above 1 MiB to whole MiB, so that a handful of
-mappings serves all writers; what is held for reuse is bounded.
+Anonymous mappings are page-aligned by nature. Small ones have 64 KiB, all others whole MiB, of which only what is used takes memory: so a
+handful of mappings serves all writers, whatever their fragments' sizes. What is held for reuse is bounded, and given back once it was not
+needed for a while: a burst after a stall leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
-_SMALLEST: Final = 64 * 1024
+_SMALL: Final = 64 * 1024
 _MIB: Final = 1 << 20
+_IDLE_COMMITS: Final = 10
 
 
 class Buffer:
@@ -35,16 +37,19 @@ class Buffer:
 class BufferPool:
     def __init__(self, *, keep_bytes: int = 32 << 20) -> None:
         self._keep_bytes = keep_bytes
-        self._held = 0
-        self._free: dict[int, list[mmap.mmap]] = {}
+        self._commits = 0
+        self._free: dict[
+            int, list[tuple[int, mmap.mmap]]
+        ] = {}  # by size; when each was given back, the longest ago first
+        self.held_bytes = 0  # for reuse
         self.taken = 0  # buffers out now
 
     def take(self, size: int) -> Buffer:
-        room = max(_SMALLEST, 1 << (size - 1).bit_length()) if size <= _MIB else -(-size // _MIB) * _MIB
+        room = _SMALL if size <= _SMALL else -(-size // _MIB) * _MIB
         free = self._free.get(room)
         if free:
-            mapping = free.pop()
-            self._held -= room
+            _, mapping = free.pop()
+            self.held_bytes -= room
         else:
             mapping = mmap.mmap(-1, room)
         self.taken += 1
@@ -55,9 +60,17 @@ class BufferPool:
         self.taken -= 1
         buffer.view.release()
         room = len(buffer.mapping)
-        if self._held + room <= self._keep_bytes:
-            self._free.setdefault(room, []).append(buffer.mapping)
-            self._held += room
+        if self.held_bytes + room <= self._keep_bytes:
+            self._free.setdefault(room, []).append((self._commits, buffer.mapping))
+            self.held_bytes += room
+
+    def commit_over(self) -> None:
+        """Gives back to the system what lay idle for ten commits. The newest is taken first, so what is too many gets old."""
+        self._commits += 1
+        for room, free in self._free.items():
+            idle = sum(given <= self._commits - _IDLE_COMMITS for given, _ in free)
+            self.held_bytes -= idle * room
+            del free[:idle]
 
 
 class WritesInFlight:

@@ -95,6 +95,7 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
     if items or tick.wrote_outside or tick.flush_asked > store.flushed_for:
         await _make_durable(store, tick, items)
         await _settle(store, tick, began_ns)
+    store.io.buffers.commit_over()
     done = [pending for _, pendings in tick.settled for pending in pendings]
     waiting = any(writer.queue for writer in writers)
     return Committed(len(done), sum(pending.body.size for pending in done), waiting and bool(store.pool))
