@@ -8,7 +8,7 @@ from dataclasses import replace
 from recorderd.ingest.alarms import TOPICS, Alarm
 from recorderd.ingest.rate_cap import CALM_NS, RateCap
 from recorderd.model.ports import Event
-from tests.ingest.test_sessions import RECEIVER, SECOND, World, simulate
+from tests.ingest.world import RECEIVER, SECOND, World, simulate
 
 SOURCE = (("ReceiverToken", "receiver-1"), ("Camera", "cam1"))
 

@@ -1,71 +1,15 @@
-"""Streams in simulated time: silence and what is done about it, reconnecting, causes, one camera's faults and the others."""
+"""One camera's sessions in simulated time: silence and what is done about it, reconnecting, causes, changed requests."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import random
-import sys
-import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
-from recorderd.ingest.service import Ingest
 from recorderd.ingest.stream import StreamState
 from recorderd.model.causes import GapCause
-from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import StreamRequest
-from recorderd.rtsp.inbound import MAX_WORK
-from tests.ingest.fake_camera import FakeCamera
-from tests.ingest.gather import Gather
-from tests.recording.fakes import Ears
-from tests.rtsp.packets import rtp
-from tests.simulated_time import FakeClock, run_simulated
-
-RECEIVER = uuid.UUID(int=1)
-SECOND = 1_000_000_000
-
-
-class World:
-    def __init__(self, clock: FakeClock, *, media_ram: int = 64 << 20, **camera: object) -> None:
-        self.clock = clock
-        self.events = Ears()
-        self.camera = FakeCamera(clock.boottime_ns, **camera)
-        self.sink = Gather()
-        self.ingest = Ingest(
-            clock=clock,
-            media_ram=MediaRam(media_ram),
-            events=self.events,
-            chance=random.Random(1),
-            open_with=self.camera.open_with,
-            reach=self.camera.reach,
-        )
-        self.request = StreamRequest(receiver=RECEIVER, name="cam1", uri="rtsp://192.0.2.1/x")
-
-    def status(self):
-        return self.ingest.statuses()[RECEIVER]
-
-    def health(self):
-        (health,) = self.ingest.health()
-        return health
-
-
-def simulate(scenario: Callable[[World], Awaitable[None]], **camera: object) -> World:
-    """Runs `scenario` next to the service and the camera."""
-
-    async def main(clock: FakeClock) -> World:
-        world = World(clock, **camera)
-        world.ingest.start(world.request, world.sink)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(world.ingest.run()), group.create_task(world.camera.run())]
-            await scenario(world)
-            for task in tasks:
-                task.cancel()
-        return world
-
-    return run_simulated(main)
+from tests.ingest.world import RECEIVER, SECOND, World, simulate
 
 
 def test_a_stream_runs_and_stops_with_a_teardown():
@@ -230,6 +174,15 @@ def test_attempts_that_fail_say_why_and_back_off(fault, cause):
     assert world.camera.most_wires <= 1
 
 
+def test_bad_urls_are_a_matter_of_configuration():
+    async def scenario(world):
+        world.ingest.start(StreamRequest(receiver=RECEIVER, name="x", uri="rtsp://"), world.sink)
+        await world.clock.sleep(1)
+
+    world = simulate(scenario)
+    assert world.sink.said("no session")[-1][1] is GapCause.CONFIGURATION
+
+
 def test_the_rescue_names_itself_as_the_cause():
     async def scenario(world):
         await world.clock.sleep(10)
@@ -244,6 +197,26 @@ def test_the_rescue_names_itself_as_the_cause():
     world = simulate(scenario)
     assert world.sink.said("closed")[0][1] is GapCause.PORT_CYCLED
     assert {entry[1] for entry in world.sink.said("no session")} == {GapCause.PORT_CYCLED}
+
+
+def test_a_link_that_stays_away_is_the_cause_and_one_that_flaps_costs_nothing() -> None:
+    async def scenario(world: World) -> None:
+        await world.clock.sleep(5)
+        world.ingest.link_lost("192.0.2.1", "port 3 has no carrier")
+        await world.clock.sleep(1)
+        world.ingest.link_back("192.0.2.1")
+        await world.clock.sleep(5)
+        assert world.status().state is StreamState.STREAMING
+        assert world.status().sessions == 1
+        world.ingest.link_lost("192.0.2.1", "port 3 has no carrier")
+        world.ingest.link_lost("192.0.2.99", "another camera's port")
+        await world.clock.sleep(2.5)
+        assert [GapCause.LINK_DOWN in entry for entry in world.sink.said("closed")] == [True]
+        world.ingest.link_back("192.0.2.1")
+        await world.clock.sleep(30)
+        assert world.status().state is StreamState.STREAMING
+
+    simulate(scenario)
 
 
 def test_a_changed_request_never_makes_two_sessions():
@@ -296,137 +269,6 @@ def test_another_pre_buffer_is_no_reason_to_leave_the_camera():
     assert len(world.sink.said("closed")) == 1
 
 
-def test_lost_packets_are_an_interval_up_to_the_next_key_frame():
-    async def scenario(world):
-        await world.clock.sleep(10)
-        world.camera.faults.drop_every = 10
-        await world.clock.sleep(0.5)
-        world.camera.faults.drop_every = 0
-        await world.clock.sleep(10)
-
-    world = simulate(scenario)
-    (entry,) = world.sink.said("interrupted")
-    assert entry[2] is GapCause.PACKET_LOSS
-    assert (entry[4] - entry[3]) / SECOND < 1.6
-    assert any(unit.damaged for unit in world.sink.tracks[0])
-
-
-def test_media_time_that_jumps_is_a_session_of_its_own_without_a_cut():
-    async def scenario(world):
-        await world.clock.sleep(60)
-        world.camera.jump_ticks += 3600 * 90000
-        await world.clock.sleep(60)
-        world.camera.jump_ticks -= 7200 * 90000
-        await world.clock.sleep(60)
-
-    world = simulate(scenario)
-    assert world.camera.sessions == 1
-    assert [session.serial for session in world.sink.sessions] == [1, 2, 3]
-    assert len(world.sink.tracks[0]) >= 177 * 25
-
-
-def test_one_flooding_camera_is_cut_off_and_tried_again():
-    async def scenario(world):
-        await world.clock.sleep(5)
-        world.camera.faults.flood = 400_000
-        await world.clock.sleep(5)
-
-    world = simulate(scenario)
-    assert world.sink.said("closed")[0][1] is GapCause.CAMERA_ERROR
-
-
-def test_a_camera_that_sends_more_packets_than_can_be_taken_in_is_cut_off():
-    async def scenario(world):
-        await world.clock.sleep(5)
-        tiny = b"$\x00\x00\x0e" + rtp(0, 0, b"\x06\x00")
-        world.camera._send = lambda wire, number, ticks: wire.deliver(tiny * 10_000)
-        while not world.sink.said("closed"):
-            await world.clock.sleep(1)
-
-    world = simulate(scenario)
-    (_, cause, detail), *_ = world.sink.said("closed")
-    assert cause is GapCause.CAMERA_ERROR
-    assert detail == "the camera sends more packets, or more nonsense, than can be taken in"
-
-
-def test_what_a_camera_sent_in_one_burst_before_it_closed_is_not_lost():
-    """More packets than one sweep takes on, and then the end: they all count."""
-
-    async def scenario(world):
-        await world.clock.sleep(5)
-        (wire,) = world.camera.wires
-        have = len(world.sink.tracks[0])
-        at = world.sink.tracks[0][-1].pts - wire.track.start
-        burst = b"".join(b"".join(wire.track.frames(at + n, [b"\x41\x9a\x00\x00"])) for n in range(1, 2 * MAX_WORK))
-        wire.deliver(burst)
-        wire.end()
-        while not world.sink.said("closed"):
-            await world.clock.sleep(0.01)
-        assert len(world.sink.tracks[0]) - have >= 2 * MAX_WORK - 1
-        assert not world.sink.said("interrupted")
-
-    world = simulate(scenario)
-    assert world.sink.said("closed")[0][1] is GapCause.CAMERA_CLOSED
-
-
-def test_the_rate_cap_drops_whole_stretches_and_says_so():
-    async def scenario(world):
-        request = StreamRequest(receiver=RECEIVER, name="cam1", uri="rtsp://192.0.2.1/x", rate_cap_bps=100_000)
-        world.ingest.start(request, world.sink)
-        await world.clock.sleep(60)
-
-    world = simulate(scenario)
-    capped = [entry for entry in world.sink.said("interrupted") if entry[2] is GapCause.RATE_CAP]
-    assert capped
-    delivered = sum(len(unit.data) for unit in world.sink.tracks[0])
-    assert delivered * 8 < 100_000 * 66
-
-
-def test_bad_urls_are_a_matter_of_configuration():
-    async def scenario(world):
-        world.ingest.start(StreamRequest(receiver=RECEIVER, name="x", uri="rtsp://"), world.sink)
-        await world.clock.sleep(1)
-
-    world = simulate(scenario)
-    assert world.sink.said("no session")[-1][1] is GapCause.CONFIGURATION
-
-
-VIDEO = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:1\r\n"
-
-
-@pytest.mark.parametrize(
-    ("description", "said"),
-    [
-        (VIDEO.replace("AVP", "SAVP"), "cam1: video is encrypted (SRTP), which is not supported: choose RTSP over TLS"),
-        (VIDEO.replace("H264", "MP4V-ES"), "cam1: video codec MP4V-ES is not supported"),
-        (
-            VIDEO + "m=application 0 RTP/AVP 98\r\na=rtpmap:98 vnd.onvif.metadata.exi.onvif/90000\r\na=control:2\r\n",
-            "cam1: application codec VND.ONVIF.METADATA.EXI.ONVIF: EXI compression is not supported, choose none or gzip",
-        ),
-    ],
-)
-def test_what_is_not_supported_is_said_with_the_cameras_name(description, said, caplog):
-    async def scenario(world):
-        await world.clock.sleep(2)
-
-    caplog.set_level("INFO")
-    world = simulate(scenario, description="v=0\r\n" + description)
-    assert any(text.startswith(said) for text in caplog.messages)
-    failed = world.sink.said("no session")
-    assert not failed or failed[0][1] is GapCause.INCOMPATIBLE_STREAM
-
-
-def test_a_stream_without_key_frames_is_said_to_be_useless():
-    async def scenario(world):
-        slice_ = b"\x41\x9a\x00\x00"
-        world.camera._send = lambda wire, number, ticks: wire.deliver(b"".join(wire.track.frames(ticks, [slice_])))
-        await world.clock.sleep(40)
-
-    world = simulate(scenario)
-    assert 0 not in world.sink.tracks
-    assert any("no key frame" in text for text in world.status().remarks)
-
-
 def test_a_key_frame_can_be_asked_for():
     async def scenario(world):
         await world.clock.sleep(5)
@@ -434,105 +276,5 @@ def test_a_key_frame_can_be_asked_for():
         (wire,) = world.camera.wires
         method, _, headers = wire.server.seen[-1]
         assert (method, headers["content-length"]) == ("SET_PARAMETER", "19")
-
-    simulate(scenario)
-
-
-FAULTS = ("mute", "stall", "close", "reset", "refuse", "drop", "jump", "fine", "fine")
-
-
-def day(hours: float, fps: float, seed: int) -> World:
-    """A camera with a new fault, or none, every few minutes."""
-    rng = random.Random(seed)
-
-    async def scenario(world):
-        camera, faults, end = (
-            world.camera,
-            world.camera.faults,
-            world.clock.boottime_ns() + round(hours * 3600 * SECOND),
-        )
-        world.sink.keep = False
-        while world.clock.boottime_ns() < end:
-            match rng.choice(FAULTS):
-                case "mute":
-                    faults.mute = True
-                case "stall":
-                    faults.stall = True
-                case "close":
-                    camera.end_all()
-                case "reset":
-                    camera.end_all(ConnectionResetError(104, "reset"))
-                case "refuse":
-                    faults.refuse = GapCause.CAMERA_REFUSED
-                    camera.end_all()
-                case "drop":
-                    faults.drop_every = 7
-                case "jump":
-                    camera.jump_ticks += rng.randrange(1, 10**9)
-            await world.clock.sleep(rng.randrange(1, 120))
-            faults.mute = faults.stall = False
-            faults.refuse, faults.drop_every = None, 0
-            await world.clock.sleep(rng.randrange(60, 300))
-
-    return simulate(scenario, fps=fps)
-
-
-def check_day(world: World) -> None:
-    """Every stretch without pictures is explained: by an end, a failed attempt, an interruption or a new session."""
-    assert world.sink.unexplained(2 * SECOND) == []
-    assert world.camera.most_wires == 1
-    causes = {entry[1] for entry in world.sink.said("closed")} | {entry[2] for entry in world.sink.said("interrupted")}
-    assert {
-        GapCause.CAMERA_SILENT,
-        GapCause.NO_MEDIA,
-        GapCause.CAMERA_CLOSED,
-        GapCause.CAMERA_RESET,
-        GapCause.PACKET_LOSS,
-    } <= causes
-
-
-def test_three_hours_of_faults_are_all_explained():
-    check_day(day(3, 2, 1))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_day_of_faults_is_all_explained():
-    check_day(day(24, 25, 2))
-
-
-def blocks_after(hours: float, fps: float) -> int:
-    gc.collect()
-    before = sys.getallocatedblocks()
-    world = day(hours, fps, 3)
-    world.sink.log.clear()
-    del world
-    gc.collect()
-    return sys.getallocatedblocks() - before
-
-
-def test_memory_is_flat():
-    """What ten thousand frames leave behind is what a thousand leave."""
-    day(0.1, 2, 3)
-    short, long = blocks_after(0.2, 2), blocks_after(1.5, 2)
-    assert long - short < 2000
-
-
-def test_a_link_that_stays_away_is_the_cause_and_one_that_flaps_costs_nothing() -> None:
-    async def scenario(world: World) -> None:
-        await world.clock.sleep(5)
-        world.ingest.link_lost("192.0.2.1", "port 3 has no carrier")
-        await world.clock.sleep(1)
-        world.ingest.link_back("192.0.2.1")
-        await world.clock.sleep(5)
-        assert world.status().state is StreamState.STREAMING
-        assert world.status().sessions == 1
-        world.ingest.link_lost("192.0.2.1", "port 3 has no carrier")
-        world.ingest.link_lost("192.0.2.99", "another camera's port")
-        await world.clock.sleep(2.5)
-        assert [GapCause.LINK_DOWN in entry for entry in world.sink.said("closed")] == [True]
-        world.ingest.link_back("192.0.2.1")
-        await world.clock.sleep(30)
-        assert world.status().state is StreamState.STREAMING
 
     simulate(scenario)

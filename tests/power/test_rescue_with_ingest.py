@@ -12,7 +12,7 @@ from recorderd.model.ports import CameraPlace
 from recorderd.power.memory import Keeper, VolatileMemory
 from recorderd.power.rescue import Reach
 from recorderd.power.rescuer import RescueService
-from tests.ingest.test_sessions import World
+from tests.ingest.world import World
 from tests.power.simulated_power import Rig, rig
 from tests.simulated_time import FakeClock, run_simulated
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recorderd.events.broker import Broker
 from recorderd.events.history import History
+from recorderd.model.job import JobRequest, RecordingJob, SourceRequest
 from recorderd.model.limits import Limits
 from recorderd.model.objects import Change, Objects
 from recorderd.model.ports import Event
 from recorderd.model.receiver import ReceiverConfiguration
+from recorderd.model.recording import Recording, RecordingConfiguration
 from recorderd.recording.service import RecordingService
 from recorderd.state.store import Store
 from tests.recording.fakes import FakeArchive, FakeCameraEvents, FakeEventStreams, FakeSource, FakeStore
-from tests.simulated_time import FakeClock
+from tests.simulated_time import FakeClock, run_simulated
+
+AUTO = (SourceRequest(auto_create_receiver=True),)
 
 
 @dataclass
@@ -83,6 +87,15 @@ class ServiceHouse:
         receiver = await self.service.create_receiver(ReceiverConfiguration(media_uri=f"rtsp://192.0.2.1/{name}"))
         return receiver.token, receiver.id
 
+    async def one_job(self) -> tuple[Recording, RecordingJob, uuid.UUID]:
+        """An active job that records one receiver, not yet connected."""
+        recording = await self.service.create_recording(RecordingConfiguration())
+        token, receiver = await self.new_receiver()
+        job = await self.service.create_job(
+            JobRequest(recording=recording.token, mode="Active", sources=(SourceRequest(token=token),))
+        )
+        return recording, job, receiver
+
 
 @contextlib.asynccontextmanager
 async def living(house: ServiceHouse) -> AsyncIterator[ServiceHouse]:
@@ -97,3 +110,17 @@ async def living(house: ServiceHouse) -> AsyncIterator[ServiceHouse]:
             await task
         house.store.tick()
         house.state.close()
+
+
+def play(tmp_path: Path, story: Callable[[ServiceHouse], Awaitable[None]], limits: Limits | None = None) -> None:
+    """A story in simulated time over the state file of `tmp_path`, which the next one finds again."""
+
+    async def main(clock: FakeClock) -> None:
+        async with living(ServiceHouse(clock, tmp_path / "s", limits=limits or Limits())) as house:
+            await story(house)
+
+    run_simulated(main)
+
+
+def sources(events: list[Event], *names: str) -> list[tuple[str, ...]]:
+    return [tuple(dict(e.source)[n] for n in names) for e in events]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import inspect
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from recorderd.model.ports import Anchor, Writer, WriterSpec, WriterTrack
 from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
 from recorderd.model.timeline import RunCause
 from recorderd.recording.export_plan import WantedTrack
-from recorderd.recording.exports import RunningExport
+from recorderd.recording.exports import Exports, RunningExport
 from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskThreads
 from recorderd.ring.formatting import format_ring
@@ -55,8 +57,9 @@ async def ring_in(
     slot_bytes: int = 1 << 20,
     durability: str = "none",
 ) -> AsyncIterator[Ring]:
-    """Formats the folder for boot 1; later boots find what is there."""
+    """Makes and formats the folder for boot 1; later boots find what is there."""
     if boot == 1:
+        folder.mkdir(exist_ok=True)  # noqa: ASYNC240
         device, calls = FileDevice(folder, durability=durability), DiskThreads(clock=clock)
         await format_ring(
             device, calls, formatted_ns=clock.realtime_ns(), slots=slots, slot_bytes=slot_bytes, durability=durability
@@ -72,6 +75,27 @@ async def ring_in(
         yield ring
     finally:
         await ring.close()
+
+
+def on_a_ring(**options: int) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Makes a test of a story that takes an empty ring below `tmp_path`, its clock and `tmp_path`, then fixtures and parameters."""
+
+    def make(story: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        _, _, *fixtures = inspect.signature(story).parameters.values()
+
+        def test(tmp_path: Path, **given: object) -> None:
+            async def main() -> None:
+                clock = FakeClock()
+                async with ring_in(tmp_path / "ring", clock, **options) as ring:
+                    await story(ring, clock, tmp_path, **given)
+
+            asyncio.run(main())
+
+        test.__doc__ = story.__doc__
+        test.__signature__ = inspect.Signature(fixtures)  # type: ignore[attr-defined]
+        return test
+
+    return make
 
 
 async def record(
@@ -153,3 +177,23 @@ def session_units(
     return [clip.form, sound.form], clips.interleave(
         units, [structs.replace(unit, pts=unit.pts + 77_000) for unit in heard]
     )
+
+
+async def recorded_twice(ring: Ring, clock: FakeClock, apart_s: float) -> tuple[clips.Clip, int]:
+    """Two runs of H.264 without reordering; the wall time of the first picture."""
+    clip = clips.video(frames=150)
+    start = await record(ring, clock, *session_units(clip))
+    clock.advance(apart_s)
+    await record(ring, clock, *session_units(clip, None, 12345), session=2)
+    return clip, start + clock.realtime_ns() - clock.boottime_ns()
+
+
+async def exported(
+    ring: Ring, clock: FakeClock, start_ns: int, stop_ns: int, path: Path, **options: object
+) -> RunningExport:
+    clip = clips.video(frames=150)
+    export = await Exports(ring=ring, clock=clock).export(
+        recording=RECORDING, tracks=wanted([clip.form]), start_ns=start_ns, stop_ns=stop_ns, **options
+    )
+    path.write_bytes(await everything(export))  # noqa: ASYNC240
+    return export

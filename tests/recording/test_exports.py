@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
-import os
-import select
-import signal
-import socket
 from pathlib import Path
 
 import av
@@ -18,237 +13,192 @@ from msgspec import structs
 
 from recorderd.media import formats
 from recorderd.model.stream import AccessUnit, Codec, MediaKind, TrackFormat
-from recorderd.protocol.upgrade import Trailer
 from recorderd.recording.export_plan import NothingRecorded, WantedTrack
-from recorderd.recording.exports import Exports, RunningExport, TooManyExports
-from recorderd.recording.worker_process import WorkerProcess
+from recorderd.recording.exports import Exports
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
 from tests.media import clips, judges
-from tests.recording.stored_ring import NS, RECORDING, everything, record, ring_in, session_units, wanted
+from tests.recording.stored_ring import (
+    NS,
+    RECORDING,
+    everything,
+    exported,
+    on_a_ring,
+    record,
+    recorded_twice,
+    ring_in,
+    session_units,
+    wanted,
+)
 from tests.simulated_time import FakeClock
 
 
 @judges.needs_ffmpeg
 @pytest.mark.parametrize("fragmented", [False, True], ids=["progressive", "fragmented"])
-def test_a_span_across_slots_and_a_gap(fragmented: bool, tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
+@on_a_ring(slot_bytes=256 << 10)
+async def test_a_span_across_slots_and_a_gap(ring: Ring, clock: FakeClock, tmp_path: Path, fragmented: bool) -> None:
     clip, sound = clips.video(Codec.H264, frames=150, bframes=2), clips.g711(6.0)
     formats, units = session_units(clip, sound, 1 << 33)
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock, slot_bytes=256 << 10) as ring:
-            start = await record(ring, clock, formats, units)
-            clock.advance(20)
-            again = await record(ring, clock, formats, units, session=2)
-            wall = clock.realtime_ns() - clock.boottime_ns()
-            export = await Exports(ring=ring, clock=clock).export(
-                recording=RECORDING, tracks=wanted(formats), start_ns=start + wall, stop_ns=clock.realtime_ns(),
-                fragmented=fragmented,
-            )  # fmt: skip
-            data = await everything(export)
-            trailer = export.trailer()
-            assert trailer.complete, trailer.reason
-            assert trailer.notes == []
-            assert trailer.bytes == len(data)
-            path = tmp_path / "export.mp4"
-            path.write_bytes(data)
-            assert len(export.plan.slots) > 1
-            assert abs(export.plan.start_ns - (start + wall)) < 40_000_000
-            distance = (again - start) / NS
-            times = [unit.pts / clips.CLOCK for unit in clip.units]
-            found = judges.pyav(path)
-            lead = found[0][0]
-            assert lead == (1.0 if fragmented else 0.0)
-            assert [at - lead for at, _ in found] == pytest.approx(times + [at + distance for at in times], abs=2e-5)
-            assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
-                clips.picture_hash(Codec.H264, unit.data) for unit in clip.units
-            ] * 2
-            assert judges.ffmpeg_decode(path) == 300
-            assert b"".join(data for _, data in judges.pyav(path, "audio")) == b"".join(u.data for u in sound.units) * 2
-            gaps = [(gap.track, (gap.stop_ns - gap.start_ns) / NS) for gap in export.plan.gaps]
-            assert gaps == [] or [track for track, _ in gaps] == ["VIDEO001", "AUDIO001"]
-
-    asyncio.run(main())
-
-
-def test_nothing_recorded_says_so(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
-    clip = clips.video(frames=25)
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            await record(ring, clock, *session_units(clip))
-            wall = clock.realtime_ns()
-            with pytest.raises(NothingRecorded):
-                await Exports(ring=ring, clock=clock).export(
-                    recording=RECORDING, tracks=wanted([clip.form]), start_ns=wall + NS, stop_ns=wall + 2 * NS
-                )
-
-    asyncio.run(main())
-
-
-async def recorded_twice(ring: Ring, clock: FakeClock, apart_s: float) -> tuple[clips.Clip, int]:
-    """Two runs of H.264 without reordering; the wall time of the first picture."""
-    clip = clips.video(frames=150)
-    start = await record(ring, clock, *session_units(clip))
-    clock.advance(apart_s)
-    await record(ring, clock, *session_units(clip, None, 12345), session=2)
-    return clip, start + clock.realtime_ns() - clock.boottime_ns()
-
-
-async def exported(
-    ring: Ring, clock: FakeClock, start_ns: int, stop_ns: int, path: Path, **options: object
-) -> RunningExport:
-    clip = clips.video(frames=150)
+    start = await record(ring, clock, formats, units)
+    clock.advance(20)
+    again = await record(ring, clock, formats, units, session=2)
+    wall = clock.realtime_ns() - clock.boottime_ns()
     export = await Exports(ring=ring, clock=clock).export(
-        recording=RECORDING, tracks=wanted([clip.form]), start_ns=start_ns, stop_ns=stop_ns, **options
-    )
-    path.write_bytes(await everything(export))  # noqa: ASYNC240
-    return export
+        recording=RECORDING, tracks=wanted(formats), start_ns=start + wall, stop_ns=clock.realtime_ns(),
+        fragmented=fragmented,
+    )  # fmt: skip
+    data = await everything(export)
+    trailer = export.trailer()
+    assert trailer.complete, trailer.reason
+    assert trailer.notes == []
+    assert trailer.bytes == len(data)
+    path = tmp_path / "export.mp4"
+    path.write_bytes(data)
+    assert len(export.plan.slots) > 1
+    assert abs(export.plan.start_ns - (start + wall)) < 40_000_000
+    distance = (again - start) / NS
+    times = [unit.pts / clips.CLOCK for unit in clip.units]
+    found = judges.pyav(path)
+    lead = found[0][0]
+    assert lead == (1.0 if fragmented else 0.0)
+    assert [at - lead for at, _ in found] == pytest.approx(times + [at + distance for at in times], abs=2e-5)
+    assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+        clips.picture_hash(Codec.H264, unit.data) for unit in clip.units
+    ] * 2
+    assert judges.ffmpeg_decode(path) == 300
+    assert b"".join(data for _, data in judges.pyav(path, "audio")) == b"".join(u.data for u in sound.units) * 2
+    gaps = [(gap.track, (gap.stop_ns - gap.start_ns) / NS) for gap in export.plan.gaps]
+    assert gaps == [] or [track for track, _ in gaps] == ["VIDEO001", "AUDIO001"]
+
+
+@on_a_ring()
+async def test_nothing_recorded_says_so(ring: Ring, clock: FakeClock, tmp_path: Path) -> None:
+    clip = clips.video(frames=25)
+    await record(ring, clock, *session_units(clip))
+    wall = clock.realtime_ns()
+    with pytest.raises(NothingRecorded):
+        await Exports(ring=ring, clock=clock).export(
+            recording=RECORDING, tracks=wanted([clip.form]), start_ns=wall + NS, stop_ns=wall + 2 * NS
+        )
 
 
 @judges.needs_ffmpeg
-def test_it_begins_at_the_nearer_key_frame_and_ends_where_asked(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
-
-    async def main() -> None:
-        clock, path = FakeClock(), tmp_path / "export.mp4"
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            clip, wall = await recorded_twice(ring, clock, 30)
-            # Key frames come every second: at 1.3 s the one at 1 s is nearer, at 1.7 s the one at 2 s; in a gap it is the next.
-            for start_s, stop_s, first, count in (
-                (1.3, 4.0, 25, 75),
-                (1.7, 4.0, 50, 50),
-                (0.0, 1.0, 0, 25),
-                (20, 37, 150, 25),
-            ):
-                export = await exported(ring, clock, wall + round(start_s * NS), wall + round(stop_s * NS), path)
-                assert export.trailer().complete
-                found = judges.pyav(path)
-                units = [*clip.units, *clip.units][first : first + count]
-                assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
-                    clips.picture_hash(Codec.H264, unit.data) for unit in units
-                ], (start_s, stop_s)
-                assert found[0][0] == 0
-                assert judges.ffmpeg_decode(path) == count
-
-    asyncio.run(main())
+@on_a_ring()
+async def test_it_begins_at_the_nearer_key_frame_and_ends_where_asked(
+    ring: Ring, clock: FakeClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.mp4"
+    clip, wall = await recorded_twice(ring, clock, 30)
+    # Key frames come every second: at 1.3 s the one at 1 s is nearer, at 1.7 s the one at 2 s; in a gap it is the next.
+    for start_s, stop_s, first, count in (
+        (1.3, 4.0, 25, 75),
+        (1.7, 4.0, 50, 50),
+        (0.0, 1.0, 0, 25),
+        (20, 37, 150, 25),
+    ):
+        export = await exported(ring, clock, wall + round(start_s * NS), wall + round(stop_s * NS), path)
+        assert export.trailer().complete
+        found = judges.pyav(path)
+        units = [*clip.units, *clip.units][first : first + count]
+        assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+            clips.picture_hash(Codec.H264, unit.data) for unit in units
+        ], (start_s, stop_s)
+        assert found[0][0] == 0
+        assert judges.ffmpeg_decode(path) == count
 
 
 @judges.needs_ffmpeg
 @pytest.mark.parametrize("bframes", [0, 3])
 @pytest.mark.parametrize("border", [27, 28, 30])
-def test_a_run_that_takes_over_inside_a_gop_costs_no_picture(bframes: int, border: int, tmp_path: Path) -> None:
+@on_a_ring()
+async def test_a_run_that_takes_over_inside_a_gop_costs_no_picture(
+    ring: Ring, clock: FakeClock, tmp_path: Path, bframes: int, border: int
+) -> None:
     """A job ends and another goes on with the same stream: two runs, one session."""
-    (tmp_path / "ring").mkdir()
     clip = clips.video(frames=75, bframes=bframes, pyramid=bframes > 1)
     formats, units = session_units(clip)
-
-    async def main() -> None:
-        clock, path = FakeClock(), tmp_path / "export.mp4"
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            start = await record(ring, clock, formats, units[:border])
-            await record(ring, clock, formats, units[border:])
-            wall = start + clock.realtime_ns() - clock.boottime_ns()
-            export = await Exports(ring=ring, clock=clock).export(
-                recording=RECORDING, tracks=wanted(formats), start_ns=wall, stop_ns=wall + 60 * NS
-            )
-            path.write_bytes(await everything(export))
-            found = judges.pyav(path)
-            assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
-                clips.picture_hash(Codec.H264, unit.data) for unit in clip.units
-            ]
-            assert judges.ffmpeg_decode(path) == 75
-
-    asyncio.run(main())
+    path = tmp_path / "export.mp4"
+    start = await record(ring, clock, formats, units[:border])
+    await record(ring, clock, formats, units[border:])
+    wall = start + clock.realtime_ns() - clock.boottime_ns()
+    export = await Exports(ring=ring, clock=clock).export(
+        recording=RECORDING, tracks=wanted(formats), start_ns=wall, stop_ns=wall + 60 * NS
+    )
+    path.write_bytes(await everything(export))
+    found = judges.pyav(path)
+    assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+        clips.picture_hash(Codec.H264, unit.data) for unit in clip.units
+    ]
+    assert judges.ffmpeg_decode(path) == 75
 
 
 @judges.needs_ffmpeg
-def test_one_picture_a_second_and_a_key_frame_a_minute(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
+@on_a_ring()
+async def test_one_picture_a_second_and_a_key_frame_a_minute(ring: Ring, clock: FakeClock, tmp_path: Path) -> None:
     clip = clips.video(frames=150, gop=60)
     slow = clips.Clip(clip.form, tuple(structs.replace(unit, pts=unit.pts * clips.FPS) for unit in clip.units))
     formats_, units = session_units(slow)
-
-    async def main() -> None:
-        clock, path = FakeClock(), tmp_path / "export.mp4"
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            start = await record(ring, clock, formats_, units, tick_ns=NS)
-            wall = start + clock.realtime_ns() - clock.boottime_ns()
-            for start_s, first in ((25, 0), (40, 60), (100, 120)):
-                export = await Exports(ring=ring, clock=clock).export(
-                    recording=RECORDING, tracks=wanted(formats_), start_ns=wall + start_s * NS, stop_ns=wall + 200 * NS
-                )
-                path.write_bytes(await everything(export))
-                begin = next(n for n, unit in enumerate(units) if unit.key and unit.pts >= first * clips.CLOCK)
-                expected = [unit for unit in units[begin:] if unit.pts >= units[begin].pts]
-                found = judges.pyav(path)
-                assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
-                    clips.picture_hash(Codec.H264, unit.data) for unit in expected
-                ]
-                zero = expected[0].pts
-                assert [at for at, _ in found] == pytest.approx(
-                    [(unit.pts - zero) / clips.CLOCK for unit in expected], abs=1e-4
-                )
-                assert judges.ffmpeg_decode(path) == len(expected)
-
-    asyncio.run(main())
+    path = tmp_path / "export.mp4"
+    start = await record(ring, clock, formats_, units, tick_ns=NS)
+    wall = start + clock.realtime_ns() - clock.boottime_ns()
+    for start_s, first in ((25, 0), (40, 60), (100, 120)):
+        export = await Exports(ring=ring, clock=clock).export(
+            recording=RECORDING, tracks=wanted(formats_), start_ns=wall + start_s * NS, stop_ns=wall + 200 * NS
+        )
+        path.write_bytes(await everything(export))
+        begin = next(n for n, unit in enumerate(units) if unit.key and unit.pts >= first * clips.CLOCK)
+        expected = [unit for unit in units[begin:] if unit.pts >= units[begin].pts]
+        found = judges.pyav(path)
+        assert [clips.picture_hash(Codec.H264, data) for _, data in found] == [
+            clips.picture_hash(Codec.H264, unit.data) for unit in expected
+        ]
+        zero = expected[0].pts
+        assert [at for at, _ in found] == pytest.approx(
+            [(unit.pts - zero) / clips.CLOCK for unit in expected], abs=1e-4
+        )
+        assert judges.ffmpeg_decode(path) == len(expected)
 
 
 @judges.needs_ffmpeg
-def test_rot_costs_its_gop_and_is_said(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
-
-    async def main() -> None:
-        clock, path = FakeClock(), tmp_path / "export.mp4"
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            unit = clip.units[60].data
-            slot = next(p for p in sorted((tmp_path / "ring").glob("slots/*/*.mp4")) if unit in p.read_bytes())
-            content = bytearray(slot.read_bytes())
-            content[content.index(unit) + 30] ^= 1
-            slot.write_bytes(content)
-            export = await exported(ring, clock, wall, wall + 60 * NS, path)
-            trailer = export.trailer()
-            assert trailer.complete
-            assert len(trailer.notes) == 1
-            assert "checksum" in trailer.notes[0]
-            found = judges.pyav(path)
-            assert 300 - 45 <= len(found) < 300
-            assert judges.ffmpeg_decode(path) == len(found)
-            times = {round(unit.pts / clips.CLOCK, 3) for unit in clip.units}
-            assert {round(at, 3) for at, _ in found if at < 6} < times
-
-    asyncio.run(main())
+@on_a_ring()
+async def test_rot_costs_its_gop_and_is_said(ring: Ring, clock: FakeClock, tmp_path: Path) -> None:
+    path = tmp_path / "export.mp4"
+    clip, wall = await recorded_twice(ring, clock, 5)
+    unit = clip.units[60].data
+    slot = next(p for p in sorted((tmp_path / "ring").glob("slots/*/*.mp4")) if unit in p.read_bytes())
+    content = bytearray(slot.read_bytes())
+    content[content.index(unit) + 30] ^= 1
+    slot.write_bytes(content)
+    export = await exported(ring, clock, wall, wall + 60 * NS, path)
+    trailer = export.trailer()
+    assert trailer.complete
+    assert len(trailer.notes) == 1
+    assert "checksum" in trailer.notes[0]
+    found = judges.pyav(path)
+    assert 300 - 45 <= len(found) < 300
+    assert judges.ffmpeg_decode(path) == len(found)
+    times = {round(unit.pts / clips.CLOCK, 3) for unit in clip.units}
+    assert {round(at, 3) for at, _ in found if at < 6} < times
 
 
-def test_deleted_media_never_leaves(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
-
-    async def main() -> None:
-        clock, path = FakeClock(), tmp_path / "export.mp4"
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            assert isinstance(ring.ledger, RingLedger)
-            ring.ledger.keeper.delete(RECORDING, start_ns=wall + 2 * NS, stop_ns=wall + 4 * NS)
-            await ring.tick()
-            await exported(ring, clock, wall, wall + 6 * NS, path)
-            data = path.read_bytes()
-            gone = [unit for unit in clip.units if 2 <= unit.pts / clips.CLOCK < 4]
-            kept = [unit for unit in clip.units if unit not in gone]
-            assert not [unit.pts for unit in gone if not unit.key and unit.data in data]
-            assert [unit.pts for unit in kept if not unit.key and unit.data not in data] == []
-
-    asyncio.run(main())
+@on_a_ring()
+async def test_deleted_media_never_leaves(ring: Ring, clock: FakeClock, tmp_path: Path) -> None:
+    path = tmp_path / "export.mp4"
+    clip, wall = await recorded_twice(ring, clock, 5)
+    assert isinstance(ring.ledger, RingLedger)
+    ring.ledger.keeper.delete(RECORDING, start_ns=wall + 2 * NS, stop_ns=wall + 4 * NS)
+    await ring.tick()
+    await exported(ring, clock, wall, wall + 6 * NS, path)
+    data = path.read_bytes()
+    gone = [unit for unit in clip.units if 2 <= unit.pts / clips.CLOCK < 4]
+    kept = [unit for unit in clip.units if unit not in gone]
+    assert not [unit.pts for unit in gone if not unit.key and unit.data in data]
+    assert [unit.pts for unit in kept if not unit.key and unit.data not in data] == []
 
 
 @judges.needs_ffmpeg
 def test_a_restart_lies_between(tmp_path: Path) -> None:
     """Another boot: only wall time says how long the recorder was off."""
-    (tmp_path / "ring").mkdir()
     clip = clips.video(frames=75)
 
     async def main() -> None:
@@ -301,279 +251,84 @@ def tone(name: str, form: TrackFormat, seconds: int) -> clips.Clip:
         ("g726le", formats.g726_format(4), "copy"),
     ],
 )
-def test_telephone_sound_becomes_aac_in_time(name: str, form: TrackFormat, audio: str, tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
+@on_a_ring()
+async def test_telephone_sound_becomes_aac_in_time(
+    ring: Ring, clock: FakeClock, tmp_path: Path, name: str, form: TrackFormat, audio: str
+) -> None:
     stored, units = session_units(clips.video(frames=100), tone(name, form, 4))
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            start = await record(ring, clock, stored, units)
-            wall = start + clock.realtime_ns() - clock.boottime_ns()
-            export = await Exports(ring=ring, clock=clock).export(
-                recording=RECORDING, tracks=wanted(stored), start_ns=wall, stop_ns=wall + 9 * NS, audio=audio
-            )
-            path = tmp_path / "export.mp4"
-            path.write_bytes(await everything(export))
-            trailer = export.trailer()
-            assert trailer.complete, trailer.reason
-            assert ["G.726" in note for note in trailer.notes] == ([True] if name == "g726le" else [])
-            video, sound = judges.ffprobe(path)
-            assert (video.codec, sound.codec) == ("h264", "aac")
-            assert judges.ffmpeg_decode(path) == 100
-            assert sound.duration_s == pytest.approx(4, abs=0.2)
-            with av.open(str(path)) as container:
-                heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
-                assert container.streams.audio[0].start_time == 0
-            middle = heard[8000:24_000]
-            # In time: the tone's phase where it was.
-            expected = np.sin(2 * np.pi * 440 * np.arange(8000, 24_000) / 8000)
-            assert np.corrcoef(middle, expected)[0, 1] > 0.95
-
-    asyncio.run(main())
-
-
-def test_a_client_that_goes_away_or_never_reads_harms_nothing(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            exports = Exports(ring=ring, clock=clock, max_running=2)
-            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
-            silent, leaver = await exports.export(**ask), await exports.export(**ask)
-            with pytest.raises(TooManyExports):
-                await exports.export(**ask)
-            assert ring.store is not None
-            assert ring.store.leases.count() > 0
-            pieces = aiter(leaver)
-            assert await anext(pieces)
-            await leaver.aclose()
-            assert not leaver.trailer().complete
-            assert exports.running == 1
-            third = await exports.export(**ask)
-            os.kill(third.pid, signal.SIGKILL)
-            await everything(third)
-            assert third.trailer().reason == "the worker ended early"
-            await silent.aclose()
-            await silent.aclose()
-            assert exports.running == 0
-            assert ring.store.leases.count() == 0
-            for process in (silent, leaver, third):
-                assert not Path(f"/proc/{process.pid}").exists()  # noqa: ASYNC240
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("way", ["descriptor", "handed over", "pipe"])
-def test_the_worker_writes_somebodys_file_itself(way: str, tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
+    start = await record(ring, clock, stored, units)
+    wall = start + clock.realtime_ns() - clock.boottime_ns()
+    export = await Exports(ring=ring, clock=clock).export(
+        recording=RECORDING, tracks=wanted(stored), start_ns=wall, stop_ns=wall + 9 * NS, audio=audio
+    )
     path = tmp_path / "export.mp4"
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock, slots=48, slot_bytes=256 << 10) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
-            expected = await everything(await Exports(ring=ring, clock=clock).export(**ask))
-            path.write_bytes(b"before")
-            with contextlib.ExitStack() as stack:
-                fd = os.open(path, os.O_WRONLY | os.O_APPEND)
-                stack.callback(os.close, fd)
-                if way == "descriptor":
-                    export = await Exports(ring=ring, clock=clock).export(**ask, output=fd)
-                elif way == "handed over":
-                    ours, theirs = socket.socketpair()
-                    with ours, theirs:
-                        export = await Exports(ring=ring, clock=clock).export(**ask, output=ours)
-                        socket.send_fds(theirs, [b"0"], [fd])
-                else:
-                    copy = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=fd)
-                    assert copy.stdin is not None
-                    pipe = copy.stdin.get_extra_info("pipe").fileno()  # which asyncio made non-blocking
-                    export = await Exports(ring=ring, clock=clock).export(**ask, output=pipe)
-                told = [(piece, export.bytes) async for piece in export]
-                await export.aclose()
-                if way == "pipe":
-                    copy.stdin.close()
-                    assert await copy.wait() == 0
-            assert export.trailer() == Trailer(complete=True, bytes=len(expected))
-            assert {piece for piece, _ in told} == {b""}
-            assert len(told) > 3
-            assert told == sorted(set(told))
-            assert path.read_bytes() == b"before" + expected
-
-    asyncio.run(main())
-
-
-async def ended(pid: int) -> None:
-    process = os.pidfd_open(pid)
-    assert (await asyncio.to_thread(select.select, [process], [], [], 30))[0]
-    os.close(process)
-
-
-def test_a_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
-    (tmp_path / "readable").touch()
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            exports = Exports(ring=ring, clock=clock)
-            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
-            with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230
-                export = await exports.export(**ask, output=full.fileno())
-                assert await everything(export) == b""
-            assert export.trailer().reason == "cannot write: No space left on device"
-            unread, unwritten = os.pipe()
-            os.close(unread)
-            export = await exports.export(**ask, output=unwritten)
-            await everything(export)
-            os.close(unwritten)
-            assert export.trailer().reason == "cannot write: Broken pipe"
-            for handed, reason in (
-                (os.open("/dev/full", os.O_WRONLY), "what was handed over is neither a file nor a pipe"),
-                (os.open(tmp_path / "readable", os.O_RDONLY), "what was handed over is not open for writing"),
-                (None, "no file was handed over"),
-            ):
-                ours, theirs = socket.socketpair()
-                with ours, theirs:
-                    export = await exports.export(**ask, output=ours)
-                    if handed is not None:
-                        socket.send_fds(theirs, [b"0"], [handed])
-                        os.close(handed)
-                await ended(export.pid)  # before it is sent its slots
-                await everything(export)
-                assert export.trailer().reason == reason
-            assert exports.running == 0
-
-    asyncio.run(main())
-
-
-def test_a_worker_gets_no_secret_and_no_way_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "ring").mkdir()
-    monkeypatch.setenv("CAMERA_PASSWORD", "sesame")
-    secret = (tmp_path / "credentials").open("w")
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            export = await Exports(ring=ring, clock=clock).export(
-                recording=RECORDING, tracks=wanted([clip.form]), start_ns=wall, stop_ns=wall + 60 * NS
-            )
-            pieces = aiter(export)
-            assert await anext(pieces)
-            here = Path(f"/proc/{export.pid}")
-            assert b"sesame" not in (here / "environ").read_bytes()
-            assert (here / "cmdline").read_bytes().split(b"\0")[4] == b"recorderd.workers.export"
-            targets = {fd.name: str(fd.readlink()) for fd in (here / "fd").iterdir()}
-            assert not [target for target in targets.values() if "credentials" in target]
-            for name, target in targets.items():
-                if "/slots/" in target:
-                    flags = int((here / "fdinfo" / name).read_text().split("flags:")[1].split()[0], 8)
-                    assert flags & os.O_ACCMODE == os.O_RDONLY
-            limits = (here / "limits").read_text()
-            assert "1073741824" in limits
-            status = (here / "status").read_text()
-            assert "NoNewPrivs:\t1" in status
-            await export.aclose()
-
-    try:
-        asyncio.run(main())
-    finally:
-        secret.close()
+    path.write_bytes(await everything(export))
+    trailer = export.trailer()
+    assert trailer.complete, trailer.reason
+    assert ["G.726" in note for note in trailer.notes] == ([True] if name == "g726le" else [])
+    video, sound = judges.ffprobe(path)
+    assert (video.codec, sound.codec) == ("h264", "aac")
+    assert judges.ffmpeg_decode(path) == 100
+    assert sound.duration_s == pytest.approx(4, abs=0.2)
+    with av.open(str(path)) as container:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+        assert container.streams.audio[0].start_time == 0
+    middle = heard[8000:24_000]
+    # In time: the tone's phase where it was.
+    expected = np.sin(2 * np.pi * 440 * np.arange(8000, 24_000) / 8000)
+    assert np.corrcoef(middle, expected)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
-def test_a_snapshot_shows_the_nearest_key_frame(codec: Codec, tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
+@on_a_ring()
+async def test_a_snapshot_shows_the_nearest_key_frame(
+    ring: Ring, clock: FakeClock, tmp_path: Path, codec: Codec
+) -> None:
     clip = clips.video(codec, frames=75)
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            start = await record(ring, clock, *session_units(clip))
-            wall = start + clock.realtime_ns() - clock.boottime_ns()
-            exports = Exports(ring=ring, clock=clock)
-            track = wanted([clip.form])[0]
-            clock.advance(4000)
-            for at_s, expected_s, width in ((1.3, 1, 0), (1.8, 2, 160), (None, 2, 0), (-90, 0, 100)):
-                at_ns = None if at_s is None else wall + round(at_s * NS)
-                picture = await exports.snapshot(track=track, at_ns=at_ns, width=width)
-                assert (picture.at_ns - wall) / NS == pytest.approx(expected_s, abs=0.01)
-                data = await everything(picture)
-                assert picture.trailer().complete, picture.trailer().reason
-                with av.open(io.BytesIO(data), format="image2pipe", options={"vcodec": "mjpeg"}) as container:
-                    shown = next(container.decode(video=0))
-                assert (shown.width, shown.height) == ((320, 180) if not width else (width, round(width * 9 / 16)))
-                luma = shown.reformat(width=320, height=180, format="gray").to_ndarray().astype(int)
-                # The clip's gradient tells which picture it is.
-                number = expected_s * 25
-                model = (np.add.outer(np.arange(180), np.arange(320)) + 5 * number) % 220 + 16
-                assert np.median(np.abs(luma[60:, 100:] - (model[60:, 100:] - 16) * 255 / 219)) < 12
-            assert exports.running == 0
-            with pytest.raises(NothingRecorded):
-                await exports.snapshot(track=WantedTrack(RECORDING, "none", MediaKind.VIDEO))
-
-    asyncio.run(main())
+    start = await record(ring, clock, *session_units(clip))
+    wall = start + clock.realtime_ns() - clock.boottime_ns()
+    exports = Exports(ring=ring, clock=clock)
+    track = wanted([clip.form])[0]
+    clock.advance(4000)
+    for at_s, expected_s, width in ((1.3, 1, 0), (1.8, 2, 160), (None, 2, 0), (-90, 0, 100)):
+        at_ns = None if at_s is None else wall + round(at_s * NS)
+        picture = await exports.snapshot(track=track, at_ns=at_ns, width=width)
+        assert (picture.at_ns - wall) / NS == pytest.approx(expected_s, abs=0.01)
+        data = await everything(picture)
+        assert picture.trailer().complete, picture.trailer().reason
+        with av.open(io.BytesIO(data), format="image2pipe", options={"vcodec": "mjpeg"}) as container:
+            shown = next(container.decode(video=0))
+        assert (shown.width, shown.height) == ((320, 180) if not width else (width, round(width * 9 / 16)))
+        luma = shown.reformat(width=320, height=180, format="gray").to_ndarray().astype(int)
+        # The clip's gradient tells which picture it is.
+        number = expected_s * 25
+        model = (np.add.outer(np.arange(180), np.arange(320)) + 5 * number) % 220 + 16
+        assert np.median(np.abs(luma[60:, 100:] - (model[60:, 100:] - 16) * 255 / 219)) < 12
+    assert exports.running == 0
+    with pytest.raises(NothingRecorded):
+        await exports.snapshot(track=WantedTrack(RECORDING, "none", MediaKind.VIDEO))
 
 
 @judges.needs_ffmpeg
-def test_another_codec_gets_a_track_of_its_own(tmp_path: Path) -> None:
+@on_a_ring()
+async def test_another_codec_gets_a_track_of_its_own(ring: Ring, clock: FakeClock, tmp_path: Path) -> None:
     """The camera was switched from H.264 to H.265, and its sound from G.711 to AAC."""
-    (tmp_path / "ring").mkdir()
     old = session_units(clips.video(Codec.H264, frames=50), clips.g711(2.0))
     new = session_units(clips.video(Codec.H265, frames=50), clips.aac(2.0))
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock) as ring:
-            start = await record(ring, clock, *old)
-            again = await record(ring, clock, *new, session=2)
-            wall = start + clock.realtime_ns() - clock.boottime_ns()
-            export = await Exports(ring=ring, clock=clock).export(
-                recording=RECORDING, tracks=wanted(old[0]), start_ns=wall, stop_ns=wall + 60 * NS
-            )
-            path = tmp_path / "export.mp4"
-            path.write_bytes(await everything(export))
-            assert export.trailer().complete
-            assert export.trailer().notes == []
-            probed = {stream.codec: stream for stream in judges.ffprobe(path)}
-            assert list(probed) == ["h264", "hevc", "pcm_mulaw", "aac"]
-            assert [len(probed[name].packets) for name in ("h264", "hevc")] == [50, 50]
-            later = float(probed["hevc"].packets[0]["pts_time"])
-            assert later == pytest.approx((again - start) / NS, abs=0.001)
-            assert float(probed["aac"].packets[0]["pts_time"]) == pytest.approx(later, abs=0.03)
-            assert judges.ffmpeg_decode(path) == 50  # ffmpeg counts the first picture track; it decodes both
-
-    asyncio.run(main())
-
-
-def test_slots_are_kept_while_somebody_reads_and_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "ring").mkdir()
-    monkeypatch.setattr(WorkerProcess.read_now, "__defaults__", (4096,))  # so that there are many pieces
-
-    async def main() -> None:
-        clock = FakeClock()
-        async with ring_in(tmp_path / "ring", clock, slots=48, slot_bytes=256 << 10) as ring:
-            clip, wall = await recorded_twice(ring, clock, 5)
-            assert ring.store is not None
-            leases = ring.store.leases
-            ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
-            export = await Exports(ring=ring, clock=clock).export(**ask)
-            refs = {slot.ref for slot in export.plan.slots}
-            pieces = aiter(export)
-            for _ in range(3):
-                clock.advance(600)
-                assert all(leases.is_leased(ref) for ref in refs)
-                await anext(pieces)
-                await anext(pieces)
-            clock.advance(901)
-            assert not any(leases.is_leased(ref) for ref in refs)
-            await export.aclose()
-            assert leases.count() == 0
-
-    asyncio.run(main())
+    start = await record(ring, clock, *old)
+    again = await record(ring, clock, *new, session=2)
+    wall = start + clock.realtime_ns() - clock.boottime_ns()
+    export = await Exports(ring=ring, clock=clock).export(
+        recording=RECORDING, tracks=wanted(old[0]), start_ns=wall, stop_ns=wall + 60 * NS
+    )
+    path = tmp_path / "export.mp4"
+    path.write_bytes(await everything(export))
+    assert export.trailer().complete
+    assert export.trailer().notes == []
+    probed = {stream.codec: stream for stream in judges.ffprobe(path)}
+    assert list(probed) == ["h264", "hevc", "pcm_mulaw", "aac"]
+    assert [len(probed[name].packets) for name in ("h264", "hevc")] == [50, 50]
+    later = float(probed["hevc"].packets[0]["pts_time"])
+    assert later == pytest.approx((again - start) / NS, abs=0.001)
+    assert float(probed["aac"].packets[0]["pts_time"]) == pytest.approx(later, abs=0.03)
+    assert judges.ffmpeg_decode(path) == 50  # ffmpeg counts the first picture track; it decodes both

@@ -65,7 +65,6 @@ class Bench:
 @contextlib.asynccontextmanager
 async def bench(tmp_path: Path, *, slots: int = 64, limits: Limits | None = None) -> AsyncIterator[Bench]:
     """Twelve seconds of a camera, a gap of 20 s, and six seconds more; files of four seconds."""
-    (tmp_path / "ring").mkdir()
     (tmp_path / "objects").mkdir()
     clock, events = FakeClock(), list[Event]()
     broker = Broker(clock=clock, history=History())

@@ -114,7 +114,6 @@ def test_a_media_worker_is_refused_what_is_not_its_work(where: str, attempt: str
 
 
 def test_exports_and_pictures_are_made_in_the_cage_by_every_thread_without_capabilities(tmp_path: Path) -> None:
-    (tmp_path / "ring").mkdir()
     clip = clips.video(frames=75)
 
     async def main() -> None:
