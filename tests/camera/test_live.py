@@ -17,7 +17,7 @@ from hw.sim.camera import Camera, CameraClock, Credentials, LiveSource, SoundSet
 from hw.sim.camera.live import CLOCK_CHARACTERS, clock_text
 from hw.sim.camera.picture import Scene
 
-TCP = {"rtsp_transport": "tcp", "fflags": "nobuffer", "analyzeduration": "100000"}
+TCP = {"rtsp_transport": "tcp", "analyzeduration": "100000"}
 SMALL = VideoSettings("h264", 320, 180, Fraction(25), gop=50, bitrate_bps=500_000)
 
 
@@ -67,8 +67,8 @@ def test_plays_with_the_clock_in_the_picture(codec, sound, names, transport):
     shown = [drawn_time(luma) for luma in seen["luma"]]
     assert shown == sorted(shown)
     assert abs(shown[-1] - time()) < 2.0
-    media = seen["times"][-1] - seen["times"][0]
-    assert abs((shown[-1] - shown[0]) - media) < 0.25, "media time runs as the drawn clock does"
+    media = seen["times"][-1] - seen["times"][1]  # FFmpeg gives no time to the first picture
+    assert abs((shown[-1] - shown[1]) - media) < 0.25, "media time runs as the drawn clock does"
 
 
 def test_a_wrong_clock_is_drawn_and_nothing_else_changes():

@@ -25,9 +25,9 @@ from tests.peers.certificate import make_authority, make_certificate, needs_open
 from tests.peers.gst_camera import gst_camera, needs_gst_camera
 
 PICTURES = 25
-FPS = Fraction(50)
+FPS = Fraction(250)  # what arrives is compared, not when: a turn takes a tenth of a second
 UNCHECKED = CertificateCheck(CertificateValidation.OFF)
-SMALL = {"width": 320, "height": 240, "fps": FPS, "gop": 10}
+SMALL = {"width": 320, "height": 240, "fps": FPS, "gop": 10, "bitrate_bps": 3_000_000}
 SHAPES = {
     "plain": {},
     "B-frames": {"reorder": 2},
