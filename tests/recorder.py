@@ -7,7 +7,6 @@ with Recorder(tmp_path) as recorder:
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -18,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 
 from recorderd.model.clock import SystemClock
-from recorderd.protocol import system
+from recorderd.protocol import system, timeline
 from recorderd.protocol.client import Client
+from recorderd.protocol.errors import ControlError
 from recorderd.protocol.message import Nothing
-from recorderd.protocol.wall import from_rfc3339
+from recorderd.protocol.wall import from_rfc3339, to_rfc3339
 from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskThreads
 from recorderd.ring.formatting import format_ring
@@ -159,13 +159,19 @@ class Recorder:
 
     def bars(self) -> list[tuple[float, float, str | None]]:
         """The last hour of the recording `door`: from and to in seconds and, of a gap, its cause."""
-        done = self.ctl("--json", "timeline", "door", "--track", "VIDEO001", "--from", "1 h ago")
-        if done.returncode:
+        now_ns = time.time_ns()
+        call = timeline.TimelineCall(
+            recording="door",
+            track="VIDEO001",
+            start=to_rfc3339(now_ns - 3600 * 1_000_000_000),
+            stop=to_rfc3339(now_ns),
+        )
+        try:
+            with Client.connect(str(self.socket)) as client:
+                found = client.call(timeline.GET_TIMELINE, call)
+        except ControlError:
             return []  # there is no such recording yet
-        return [
-            (from_rfc3339(bar["start"]) / 1e9, from_rfc3339(bar["stop"]) / 1e9, bar["cause"])
-            for bar in json.loads(done.stdout)["bars"]
-        ]
+        return [(from_rfc3339(bar.start) / 1e9, from_rfc3339(bar.stop) / 1e9, bar.cause) for bar in found.bars]
 
     def has_recorded_for(self, seconds: float) -> bool:
         """Whether the newest stretch of `door` on the disk is so long."""

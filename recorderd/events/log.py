@@ -84,6 +84,8 @@ class Disk(Protocol):
 
     async def write(self, pieces: Sequence[tuple[int, int, bytes]]) -> None: ...
 
+    def commit_soon(self) -> None: ...
+
 
 class EventLog:
     """`load` before anything is published, if the disk is there; `run` beside the other services; `finish` while the ring is still open."""
@@ -132,8 +134,9 @@ class EventLog:
                 await self._clock.sleep(RETRY_S)
 
     async def finish(self) -> None:
-        """The last of it; a disk that does not take it soon is not waited for."""
+        """The last of it, without waiting for the ring's next tick; a disk that does not take it soon is not waited for."""
         try:
+            self._disk.commit_soon()
             async with asyncio.timeout(LAST_S):
                 while self._pending and self._disk.disk is not None and await self.write():
                     pass

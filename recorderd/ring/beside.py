@@ -25,6 +25,7 @@ class HistoryFiles:
 
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
+        self._soon = False
 
     @property
     def disk(self) -> uuid.UUID | None:
@@ -58,6 +59,8 @@ class HistoryFiles:
             async with self._opened(store, file, writable=True) as handle:
                 await write_bytes(store.io.device, store.io.calls, store.io.buffers, handle, offset, data)
         ticket = store.ask_for_flush()
+        if self._soon:
+            self._ring.commit_soon()
         while True:
             if self._ring.store is not store:
                 raise StoreUnavailable(GapCause.DISK_ERROR, "the disk went away")
@@ -67,6 +70,11 @@ class HistoryFiles:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ring.commit_after().wait(), _LOOK_S)
+
+    def commit_soon(self) -> None:
+        """From now on what is written, and what was already, does not wait for the next tick: the recorder ends."""
+        self._soon = True
+        self._ring.commit_soon()
 
     @contextlib.asynccontextmanager
     async def _opened(self, store: Store, file: int, *, writable: bool) -> AsyncIterator[int]:

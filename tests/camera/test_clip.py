@@ -116,9 +116,7 @@ def test_every_frame_of_sound_arrives_bit_exact(settings, style):
 
 @pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 def test_the_picture_carries_its_number(codec):
-    settings = VideoSettings(
-        codec, 320, 240, FPS, gop=10, reorder=0 if codec == "mjpeg" else 2, bitrate_bps=4_000_000
-    )
+    settings = VideoSettings(codec, 320, 240, FPS, gop=10, reorder=0 if codec == "mjpeg" else 2, bitrate_bps=4_000_000)
     source = ClipSource(video_clip(settings, PICTURES))
 
     def numbers(url: str) -> list[str]:
@@ -139,7 +137,10 @@ def test_the_picture_carries_its_number(codec):
 
 
 def test_other_parameter_sets_on_command():
-    big, small = video_clip(video(), PICTURES), video_clip(VideoSettings("h264", 160, 120, FPS, 10, 5_000_000), PICTURES)
+    big, small = (
+        video_clip(video(), PICTURES),
+        video_clip(VideoSettings("h264", 160, 120, FPS, 10, 5_000_000), PICTURES),
+    )
     source = ClipSource(big, alternates={0: small})
 
     def sizes(url: str) -> list[tuple[int, int]]:

@@ -20,8 +20,10 @@ ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202edoor\nforged line"
 
 @contextmanager
 def simulated_camera(*words: str) -> Iterator[tuple[str, int]]:
-    """A simulated camera in a process of its own: its URL and its process id."""
-    command = [sys.executable, "-m", "hw.sim.camera", "--h264-aac", "--size", "320x240", *words]
+    """A simulated camera in a process of its own: its URL and its process id. Of 2 Mbit/s, so that what it sends is stored every second
+    and not when it is four seconds old."""
+    pictures = ("--size", "320x240", "--fps", "30", "--kbit-s", "2000", "--texture", "0.5")
+    command = [sys.executable, "-m", "hw.sim.camera", "--h264-aac", *pictures, *words]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ def ctl(recorder: Recorder, *words: str, stdin: str = "", code: int = 0) -> str:
 
 
 def test_exports_from_the_command_line(tmp_path: Path) -> None:
-    clip = video_clip(VideoSettings("h264"), 60)
+    clip = video_clip(
+        VideoSettings("h264", fps=Fraction(30), bitrate_bps=2_500_000), 60
+    )  # enough for a fragment a second
     (tmp_path / "objects").mkdir()
     settings = f'[exports]\nfolder = "{tmp_path}/objects"\nown_file_system = false\nfile_minutes = 1\n'
     with (
@@ -36,7 +39,7 @@ def test_exports_from_the_command_line(tmp_path: Path) -> None:
         Recorder(tmp_path, slots=12, extra=settings) as recorder,
     ):
         ctl(recorder, "devices", "add", camera.url, "--id", "door", "--record")
-        until(lambda: recorder.has_recorded_for(5))
+        until(lambda: recorder.has_recorded_for(3))
         ctl(recorder, "storages", "add", "folder", "cases")
         s3 = ("s3", f"{store.url}/bucket", "--region", REGION, "--user", KEY, "--password-stdin")
         ctl(recorder, "storages", "add", *s3, stdin=SECRET)

@@ -17,6 +17,7 @@ from tests.recorder import Recorder
 
 pytestmark = [pytest.mark.host, judge.needs_ffmpeg]
 CAMERA = "h264-aac"
+QUICK = {"size": "320x240", "fps": 30, "options": ("--kbit-s", "2000", "--texture", "0.5")}  # a fragment a second
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ def recording(recorder: Recorder, cameras: SimCameras) -> None:
 )
 def test_trouble(name: str, tmp_path: Path) -> None:
     trouble = TROUBLES[name]
-    with sim_cameras(tmp_path, CAMERA) as cameras, Recorder(tmp_path, slots=12) as recorder:
+    with sim_cameras(tmp_path, CAMERA, **QUICK) as cameras, Recorder(tmp_path, slots=12) as recorder:
         recording(recorder, cameras)
-        time.sleep(2)
+        until(recorder, lambda: recorder.has_recorded_for(1), 30)
         for verb, arguments in trouble.begin:
             cameras.do(CAMERA, verb, **arguments)
         until(recorder, lambda: recorder.camera("door").cause == trouble.word, 30)
@@ -134,12 +135,12 @@ def test_trouble(name: str, tmp_path: Path) -> None:
 
 
 def test_another_picture_size_in_mid_stream(tmp_path: Path) -> None:
-    with sim_cameras(tmp_path, CAMERA) as cameras, Recorder(tmp_path, slots=12) as recorder:
+    with sim_cameras(tmp_path, CAMERA, **QUICK) as cameras, Recorder(tmp_path, slots=12) as recorder:
         recording(recorder, cameras)
-        time.sleep(3)
+        until(recorder, lambda: recorder.has_recorded_for(2), 30)
         cameras.do(CAMERA, "parameter-sets")
-        until(recorder, lambda: recorder.camera("door").width == 320, 15)
-        time.sleep(3)
+        until(recorder, lambda: recorder.camera("door").width == 160, 15)
+        until(recorder, lambda: recorder.has_recorded_for(4), 30)
         assert recorder.camera("door").state == "recording"
         assert [bar["cause"] for bar in bars(recorder) if bar["cause"] not in (None, "connecting")] == []
         file = tmp_path / "out.mp4"
@@ -150,7 +151,7 @@ def test_another_picture_size_in_mid_stream(tmp_path: Path) -> None:
 
 
 def test_a_wrong_password_from_the_beginning(tmp_path: Path) -> None:
-    with sim_cameras(tmp_path, CAMERA) as cameras, Recorder(tmp_path, slots=12) as recorder:
+    with sim_cameras(tmp_path, CAMERA, **QUICK) as cameras, Recorder(tmp_path, slots=12) as recorder:
         cameras.do(CAMERA, "authentication", user="root", password="right-one", schemes=["SHA-256", "MD5"])
         url = cameras.urls[CAMERA]
         words = ["devices", "add", url, "--id", "door", "--record", "--user", "root", "--password-stdin"]

@@ -53,6 +53,23 @@ async def logging_to(ring: Ring, clock: FakeClock, history: History) -> AsyncIte
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def test_the_end_waits_for_no_tick() -> None:
+    async def main(clock: FakeClock) -> None:
+        disk, history = SimDisk(), History()
+        await formatted(disk)
+        async with logging_to(ring_on(disk, clock), clock, history) as log:
+            for beginning in (True, False):  # one that is on its way already, and one that begins at the end
+                await asyncio.sleep(3.3)
+                history.add(event(0))
+                await asyncio.sleep(0.1 if beginning else 0)
+                before_ns = clock.boottime_ns()
+                await log.finish()
+                assert clock.boottime_ns() - before_ns < 100_000_000
+                assert len(stored(disk)) == (1 if beginning else 2)
+
+    run_simulated(main)
+
+
 def test_it_comes_back_after_a_restart() -> None:
     async def main(clock: FakeClock) -> None:
         disk = SimDisk()

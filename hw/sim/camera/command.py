@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--size", default="640x360", help="WIDTHxHEIGHT, multiples of 8")
     parser.add_argument("--fps", type=int, default=15)
+    parser.add_argument("--kbit-s", type=int, default=600, help="of the pictures; much of it takes --texture")
+    parser.add_argument("--texture", type=float, default=0.0, help="noise in the pictures, 0 to 1")
     parser.add_argument(
         "--events", action="store_true", help="motion on command: in a metadata track, and over an event WebSocket"
     )
@@ -75,7 +77,13 @@ def _cameras(options: argparse.Namespace) -> list[Camera]:
         if chosen:
             clock = CameraClock()
             video = VideoSettings(
-                codec, int(width), int(height), Fraction(options.fps), gop=2 * options.fps, bitrate_bps=600_000
+                codec,
+                int(width),
+                int(height),
+                Fraction(options.fps),
+                gop=2 * options.fps,
+                bitrate_bps=options.kbit_s * 1000,
+                texture=options.texture,
             )
             source: Source = LiveSource(video, sound, wall_ns=clock.now_ns)
             if options.events or options.motion:
