@@ -41,7 +41,7 @@ from recorderd.ring.layout import (
 )
 from recorderd.ring.layout import SIDE_OFFSETS as SIDES
 from recorderd.ring.open_slot import FragmentTooLarge, OpenSlot, Pending, Placed, lost_tracks, span_updates
-from recorderd.ring.slot_writing import GONE, Batch, write_batch
+from recorderd.ring.slot_writing import GONE, Batch, write_batches
 from recorderd.ring.store import DiskFailed, Store
 from recorderd.ring.writers import RingWriter
 
@@ -84,7 +84,7 @@ async def commit(store: Store, writers: Sequence[RingWriter]) -> Committed:
     for _ in range(_MAX_ROUNDS):
         tick.batches += batches
         tick.virgin |= any(batch.slot.virgin for batch in batches)
-        await asyncio.gather(*(_write(store, batch) for batch in batches), *beside)
+        await asyncio.gather(_write(store, batches), *beside)
         beside = []
         if not await _put_back_failed(store, tick, batches):
             break
@@ -159,9 +159,9 @@ def _lose(store: Store, writer: RingWriter, pending: Pending, cause: GapCause) -
 # --- write ------------------------------------------------------------------------------------------------
 
 
-async def _write(store: Store, batch: Batch) -> None:
+async def _write(store: Store, batches: Sequence[Batch]) -> None:
     wall_ns, epoch = store.clock.realtime_ns(), store.ledger.epoch()
-    await write_batch(store.io, batch, wall_ns=wall_ns, epoch=epoch, mask=store.profile.mask)
+    await write_batches(store.io, batches, wall_ns=wall_ns, epoch=epoch, mask=store.profile.mask)
 
 
 async def _put_back_failed(store: Store, tick: _Tick, batches: Sequence[Batch]) -> bool:

@@ -1,15 +1,17 @@
-"""Puts what a commit adds to one slot on the disk: head, fragments, mask; and at the end of a slot its tail.
+"""Puts what a commit adds to its slots on the disk: head, fragments, mask; and at the end of a slot its tail.
 
 The loop decides what goes where; a disk thread copies the media into a pooled buffer, computes the checksums, packs the records in front
-and writes. Several writes, of one slot too, are on their way at a time, bounded by what they hold in buffers. Nothing is flushed here.
+and writes. What sixteen cameras send in a second is three jobs of a disk thread, not sixteen: handing one over costs more than copying its
+media does. Several jobs are on their way at a time, bounded by what they hold in buffers. Nothing is flushed here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from recorderd.ring.buffers import BufferPool, WritesInFlight
@@ -26,7 +28,7 @@ from recorderd.ring.layout import (
 )
 from recorderd.ring.open_slot import OpenSlot, Placed, pad_box
 
-_PIECE: Final = 4 << 20  # one write holds fragments up to this size together
+_JOB_BYTES: Final = 4 << 20  # written by one job of a disk thread; neighbours in a slot by one write
 IN_FLIGHT_BYTES: Final = 16 << 20  # being copied, checksummed and written at a time, over all slots
 IN_FLIGHT_WRITES: Final = 6  # as many as there are disk threads
 # A virgin slot that closes early is written out to its end when it lacks no more than this; a full one always is.
@@ -58,30 +60,41 @@ class Batch:
     error: OSError | UnsafeFile | None = None
 
 
-async def write_batch(io: Io, batch: Batch, *, wall_ns: int, epoch: int, mask: bool) -> None:
-    """Never raises for the disk: `batch.good`, `batch.error`, `batch.tail_bytes` tell."""
+async def write_batches(io: Io, batches: Sequence[Batch], *, wall_ns: int, epoch: int, mask: bool) -> None:
+    """Each of another slot. Never raises for the disk: `good`, `error`, `tail_bytes` of each batch tell.
+
+    Returns when all writes are over, for files may be closed then.
+    """
+    await asyncio.gather(*(_open(io, batch) for batch in batches if batch.slot.handle < 0))
+    pieces = {
+        id(batch): _pieces(batch, wall_ns=wall_ns, epoch=epoch, mask=mask)
+        for batch in batches
+        if batch.placed and batch.error is None
+    }
+    await asyncio.gather(*(_write_job(io, job) for job in _jobs(chain.from_iterable(pieces.values()))))
+    for batch in batches:
+        _count_good(batch, pieces.get(id(batch), ()))
+    await asyncio.gather(*(_write_end(io, batch) for batch in batches if batch.closing and batch.error is None))
+
+
+async def _open(io: Io, batch: Batch) -> None:
     slot = batch.slot
     try:
-        if slot.handle < 0:
-            slot.handle = await io.calls.run(
-                io.device.open, slot_path(slot.ref.slot), writable=True, size=slot.slot_bytes
-            )
-        if batch.placed:
-            await _write_pieces(io, batch, _pieces(batch, wall_ns=wall_ns, epoch=epoch, mask=mask))
-        if batch.closing:
-            await _write_end(io, batch)
+        slot.handle = await io.calls.run(io.device.open, slot_path(slot.ref.slot), writable=True, size=slot.slot_bytes)
     except OSError as error:
         batch.error = error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Piece:
-    """Neighbours in a slot, written together: `head` (may be empty), fragments, `mask` (may be empty)."""
+    """Neighbours in a slot, written together: `head` (may be empty), fragments, `mask` (may be empty). `error`: why it was not written."""
 
+    handle: int
     start: int
     head: bytes
     placed: Sequence[Placed]
     mask: bytes
+    error: OSError | None = None
 
     @property
     def size(self) -> int:
@@ -94,46 +107,57 @@ def _pieces(batch: Batch, *, wall_ns: int, epoch: int, mask: bool) -> list[_Piec
     groups: list[list[Placed]] = []
     size = 0
     for one in batch.placed:
-        if not groups or size + one.record.fragment_bytes > _PIECE:
+        if not groups or size + one.record.fragment_bytes > _JOB_BYTES:
             groups.append([])
             size = 0
         groups[-1].append(one)
         size += one.record.fragment_bytes
-    head = b""
+    pieces = [_Piece(slot.handle, group[0].offset, b"", group, b"") for group in groups]
     if not slot.head_written:
         slot.identity = slot.make_identity(wall_ns=wall_ns, epoch=epoch)
-        head = pack_head(slot.identity, slot.ftyp, slot.moov)
-    pieces = [_Piece(group[0].offset, b"", group, b"") for group in groups]
-    if head:
-        pieces[0] = replace(pieces[0], start=0, head=head)
+        pieces[0].start, pieces[0].head = 0, pack_head(slot.identity, slot.ftyp, slot.moov)
     if mask:
-        pieces[-1] = replace(pieces[-1], mask=mask_block(slot.slot_bytes - slot.end))
+        pieces[-1].mask = mask_block(slot.slot_bytes - slot.end)
     return pieces
 
 
-async def _write_pieces(io: Io, batch: Batch, pieces: Sequence[_Piece]) -> None:
-    """All of them at once, as far as there are buffers. What counts is what was written without a hole before it.
-
-    Returns when all are over, for the file may be closed then.
-    """
-    handle = batch.slot.handle
-    results = await asyncio.gather(*(_write_piece(io, handle, piece) for piece in pieces), return_exceptions=True)
-    for piece, result in zip(pieces, results, strict=True):
-        if result is not None:
-            raise result
-        batch.good += len(piece.placed)
-        batch.slot.head_written = True
+def _jobs(pieces: Iterable[_Piece]) -> list[list[_Piece]]:
+    jobs: list[list[_Piece]] = []
+    size = 0
+    for piece in pieces:
+        if not jobs or size + piece.size > _JOB_BYTES:
+            jobs.append([])
+            size = 0
+        jobs[-1].append(piece)
+        size += piece.size
+    return jobs
 
 
-async def _write_piece(io: Io, handle: int, piece: _Piece) -> None:
-    async with io.in_flight.room(piece.size):
-        buffer = io.buffers.take(piece.size)
-        await io.calls.run(_fill_and_write, io.device, handle, buffer.view, piece)
+async def _write_job(io: Io, job: Sequence[_Piece]) -> None:
+    largest = max(piece.size for piece in job)
+    async with io.in_flight.room(largest):
+        buffer = io.buffers.take(largest)
+        try:
+            await io.calls.run(_fill_and_write_all, io.device, buffer.view, job)
+        except OSError as error:  # the threads were given up: one of them may still use the buffer
+            for piece in job:
+                piece.error = piece.error or error
+            return
         io.buffers.give(buffer)
 
 
-def _fill_and_write(device: Device, handle: int, view: memoryview, piece: _Piece) -> None:
-    """In a disk thread. The media is copied and then checksummed fragment by fragment, while it is in the processor's cache."""
+def _fill_and_write_all(device: Device, view: memoryview, job: Sequence[_Piece]) -> None:
+    """In a disk thread. A piece that cannot be written is no reason to leave out the next, which may be another slot's."""
+    for piece in job:
+        try:
+            with view[: piece.size] as own:
+                _fill_and_write(device, own, piece)
+        except OSError as error:
+            piece.error = error
+
+
+def _fill_and_write(device: Device, view: memoryview, piece: _Piece) -> None:
+    """The media is copied and then checksummed fragment by fragment, while it is in the processor's cache."""
     view[: len(piece.head)] = piece.head
     for one in piece.placed:
         record = one.record
@@ -147,7 +171,17 @@ def _fill_and_write(device: Device, handle: int, view: memoryview, piece: _Piece
             pad_box(record, fragment)
     if piece.mask:
         view[-len(piece.mask) :] = piece.mask
-    device.write(handle, view, piece.start)
+    device.write(piece.handle, view, piece.start)
+
+
+def _count_good(batch: Batch, pieces: Sequence[_Piece]) -> None:
+    """What counts is what was written without a hole before it."""
+    for piece in pieces:
+        if piece.error is not None:
+            batch.error = piece.error
+            return
+        batch.good += len(piece.placed)
+        batch.slot.head_written = True
 
 
 def mask_block(size: int) -> bytes:
@@ -159,7 +193,12 @@ async def _write_end(io: Io, batch: Batch) -> None:
     slot = batch.slot
     tail = pack_tail(slot.disk_id, slot.ref, slot.entries)
     fill = (slot.slot_bytes if batch.full else _ZERO_GAP) if slot.virgin else 0
-    batch.tail_bytes, batch.written_out = await write_end(io, slot.handle, tail, slot.end, slot.slot_bytes, fill=fill)
+    try:
+        batch.tail_bytes, batch.written_out = await write_end(
+            io, slot.handle, tail, slot.end, slot.slot_bytes, fill=fill
+        )
+    except OSError as error:
+        batch.error = error
 
 
 async def write_end(io: Io, handle: int, tail: bytes, end: int, slot_bytes: int, *, fill: int = 0) -> tuple[int, bool]:

@@ -127,7 +127,7 @@ def test_without_a_mask_block_behind_every_fragment_too() -> None:
 
 
 def test_with_several_writes_of_one_slot_on_their_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_writing, "_PIECE", 16_384)
+    monkeypatch.setattr(slot_writing, "_JOB_BYTES", 16_384)
 
     async def main(clock: FakeClock) -> None:
         recorded = await record(clock, seed=9, bursts=0.9)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import zlib
+from collections.abc import Sequence
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.simulated_time import FakeClock, run_simulated
 def test_of_a_slot_counts_what_was_written_before_the_write_that_failed(
     failing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot_writing, "_PIECE", 1)  # every fragment is a write of its own
+    monkeypatch.setattr(slot_writing, "_JOB_BYTES", 1)  # every fragment is a write of its own
 
     async def main(clock: FakeClock) -> None:
         disk = SimDisk()
@@ -54,6 +55,49 @@ def test_of_a_slot_counts_what_was_written_before_the_write_that_failed(
         found = await contents(ring)
         assert found.pop(ref) == list(range(1 + failing))
         assert list(found.values()) == [list(range(1 + failing, 6))]
+
+    run_simulated(main)
+
+
+def test_slots_share_a_job_of_a_disk_thread_but_not_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[int] = []
+    whole = slot_writing._fill_and_write_all
+
+    def counted(device: object, view: memoryview, job: Sequence[object]) -> None:
+        jobs.append(len(job))
+        whole(device, view, job)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(slot_writing, "_fill_and_write_all", counted)
+
+    async def main(clock: FakeClock) -> None:
+        disk = SimDisk()
+        await formatted(disk)
+        ring = ring_on(disk, clock, ListLedger())
+        assert await ring.mount()
+        store = ring.store
+        assert store is not None
+        feeds = [feed(ring, clock, n) for n in range(5)]
+        for one in feeds:
+            one.append(0, 20_000)
+        await ring.tick()
+        assert jobs == [5]
+        refs = list(store.live)
+        writes: list[str] = []
+
+        def fault(kind: str, path: str, offset: int, size: int) -> None:
+            if kind == "write" and path.startswith("slots/"):
+                writes.append(path)
+                if writes == [slot_path(ref.slot) for ref in refs[:2]]:
+                    raise OSError(errno.EIO, "the second write fails")
+
+        disk.fault = fault
+        for one in feeds:
+            one.append(1, 20_000)
+        await ring.tick()
+        assert jobs == [5, 5, 1], "what failed is written again, elsewhere"
+        assert [one.acknowledged for one in feeds] == [[0, 1]] * 5
+        found = await contents(ring)
+        assert [found[ref] for ref in refs] == [[0, 1], [0], [0, 1], [0, 1], [0, 1]]
 
     run_simulated(main)
 
