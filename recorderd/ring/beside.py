@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import StoreUnavailable
-from recorderd.ring.files import HISTORIES, read_bytes, write_bytes
+from recorderd.ring.files import HISTORIES, close_file, read_bytes, write_bytes
 from recorderd.ring.formatting import history_bytes_for
 from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
@@ -83,7 +83,7 @@ class HistoryFiles:
         try:
             yield handle
         finally:
-            await io.calls.run(io.device.close, handle)
+            await close_file(io.device, io.calls, handle)
 
 
 def _size(store: Store) -> int:

@@ -23,10 +23,18 @@ class DiskStuck(OSError):
     """The pool was abandoned while this call was queued or running."""
 
 
+class DiskClosed(OSError):
+    """The pool was closed before this call: its disk has been let go."""
+
+
+_LET_GO = "the disk was let go"
+
+
 class DiskCalls(Protocol):
     """Runs blocking calls off the loop."""
 
-    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises what the call raises, DiskStuck, DiskClosed."""
 
     def oldest_s(self) -> float:
         """For how long the oldest unfinished call has been running; 0 when none does."""
@@ -34,7 +42,8 @@ class DiskCalls(Protocol):
     def abandon(self) -> None: ...
 
     def close(self, last: Callable[[], None] | None = None) -> None:
-        """No more calls; threads end when their present call does. `last` runs behind all of them, and nobody waits for it."""
+        """No more calls; threads end when those made before are done. With `last`, which runs behind all of them, nobody waits for them any
+        more either: the disk may never answer."""
 
 
 class _Job:
@@ -55,6 +64,7 @@ class DiskThreads:
         self._running: dict[int, int] = {}  # thread number -> boot time its call began
         self._waiting: set[asyncio.Future[Any]] = set()
         self._abandoned = False
+        self._closed = False
         self._threads = [
             threading.Thread(target=self._serve, args=(i,), name=f"{name}-{i}", daemon=True) for i in range(count)
         ]
@@ -64,6 +74,8 @@ class DiskThreads:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._abandoned:
             raise DiskStuck("the disk's threads were abandoned")
+        if self._closed:  # no thread would ever take it
+            raise DiskClosed(_LET_GO)
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting.add(future)
         self._jobs.put(_Job(lambda: call(*args, **kwargs), future))
@@ -78,15 +90,20 @@ class DiskThreads:
 
     def abandon(self) -> None:
         self._abandoned = True
-        for future in list(self._waiting):
-            if not future.done():
-                future.set_exception(DiskStuck("a disk call did not return"))
+        self._end_all(lambda: DiskStuck("a disk call did not return"))
         self.close()
 
+    def _end_all(self, error: Callable[[], OSError]) -> None:
+        for future in list(self._waiting):
+            if not future.done():
+                future.set_exception(error())
+
     def close(self, last: Callable[[], None] | None = None) -> None:
+        self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
         if last is not None:
+            self._end_all(lambda: DiskClosed(_LET_GO))
             threading.Thread(target=self._finish, args=(last,), name="disk-last", daemon=True).start()
 
     def _finish(self, last: Callable[[], None]) -> None:

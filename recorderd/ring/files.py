@@ -6,7 +6,7 @@ from typing import Final
 
 from recorderd.ring.buffers import BufferPool
 from recorderd.ring.device import Device
-from recorderd.ring.disk_threads import DiskCalls
+from recorderd.ring.disk_threads import DiskCalls, DiskClosed, DiskStuck
 from recorderd.ring.layout import BLOCK, align
 
 IDENTITY: Final = "recorderd.id"
@@ -44,6 +44,14 @@ async def read_bytes(
         buffers.give(buffer)
     del out[size:]
     return bytes(out)
+
+
+async def close_file(device: Device, calls: DiskCalls, handle: int) -> None:
+    """Also when the disk has been let go meanwhile: a file that was only read closes without it."""
+    try:
+        await calls.run(device.close, handle)
+    except (DiskClosed, DiskStuck):
+        device.close(handle)
 
 
 async def write_bytes(

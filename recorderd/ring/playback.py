@@ -172,10 +172,12 @@ async def play_keys(
 
 
 async def follow(ring: Ring, track: uuid.UUID, wall_from_ns: int) -> AsyncIterator[StoredSample]:
-    """From a wall time on, past the live edge, for as long as the caller asks: waits for commits. Raises StoreUnavailable, OSError."""
+    """From a wall time on, past the live edge, for as long as the caller asks: waits for commits. Raises StoreUnavailable when the ring
+    lets its disk go, OSError."""
     at_ns = wall_from_ns
     read: dict[tuple[SlotRef, int, int], int] = {}  # extent (it only grows at its end) -> the fragment to read next
     while True:
+        ring.mounted()
         commit = ring.commit_after()
         seen: dict[tuple[SlotRef, int, int], int] = {}
         for extent in await find_extents(ring, track, at_ns, _FAR_NS):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from recorderd.ring.border import SlotRef
-from recorderd.ring.files import read_bytes, slot_path
+from recorderd.ring.files import close_file, read_bytes, slot_path
 from recorderd.ring.layout import (
     MOOV_OFFSET,
     CorruptStructure,
@@ -124,6 +124,6 @@ async def read_slot(
             reader.check()
             yield reader
         finally:
-            await io.calls.run(io.device.close, handle)
+            await close_file(io.device, io.calls, handle)
     finally:
         store.leases.end(lease)

@@ -24,7 +24,7 @@ from recorderd.ring.border import Ledger, SlotRef
 from recorderd.ring.commit import Committed, FlushFailed, commit
 from recorderd.ring.device import Device, FileDevice
 from recorderd.ring.disk_memory import DiskMemory, NoMemory
-from recorderd.ring.disk_threads import DiskCalls, DiskThreads
+from recorderd.ring.disk_threads import DiskCalls, DiskClosed, DiskStuck, DiskThreads
 from recorderd.ring.layout import SlotState
 from recorderd.ring.mounting import UNREADABLE_S, CannotMount, Mounting, giving_up_when_stuck
 from recorderd.ring.reading import SlotReader, read_slot
@@ -85,6 +85,7 @@ class Ring:
         self._away = asyncio.Event()
         self._commit_lock = asyncio.Lock()
         self._committed = asyncio.Event()
+        self._commits = 0
         self._condition = Condition(name)
 
     @classmethod
@@ -183,15 +184,25 @@ class Ring:
 
     @contextlib.asynccontextmanager
     async def read_slot(self, ref: SlotRef, *, seconds: float = 60.0, hold: bool = False) -> AsyncIterator[SlotReader]:
-        """A leased slot. Raises StoreUnavailable, Recycled, OSError, UnsafeFile."""
-        store = self._store
-        if store is None:
+        """A leased slot. Raises StoreUnavailable, also in the middle when the ring lets its disk go; Recycled, OSError, UnsafeFile."""
+        store = self.mounted()
+        try:
+            async with read_slot(store, ref, seconds=seconds, hold=hold) as reader:
+                yield reader
+        except OSError as error:
+            if self._store is store and not isinstance(error, (DiskClosed, DiskStuck)):
+                raise
+            raise self._condition.unavailable() from error
+
+    def mounted(self) -> Store:
+        """Raises StoreUnavailable."""
+        if self._store is None:
             raise self._condition.unavailable()
-        async with read_slot(store, ref, seconds=seconds, hold=hold) as reader:
-            yield reader
+        return self._store
 
     def commit_after(self) -> asyncio.Event:
-        """Set by the next commit: what follows the live edge takes it before it looks, then waits for it."""
+        """Set by the next commit, or when none will come because the disk is let go: what follows the live edge takes it before it looks,
+        then waits for it."""
         return self._committed
 
     def commit_soon(self) -> None:
@@ -210,13 +221,13 @@ class Ring:
 
     async def make_durable(self) -> None:
         """Returns when what the ledger queued before the call is durable. Raises StoreUnavailable when the disk fails first."""
-        for _ in range(2 if self._commit_lock.locked() else 1):  # a commit under way may have taken its items already
-            committed = self._committed
+        wanted = self._commits + (
+            2 if self._commit_lock.locked() else 1
+        )  # one under way may have taken its items already
+        while self._commits < wanted:
+            self.mounted()
             self._urge.set()
-            while not committed.is_set():
-                if self._store is None:
-                    raise self._condition.unavailable()
-                await self._wait(committed, 0.5)
+            await self._wait(self._committed, 0.5)
 
     def writers(self) -> Sequence[RingWriter]:
         """The open ones, with what each has queued and what a power cut would have cost it at worst."""
@@ -263,15 +274,19 @@ class Ring:
         self._urge.set()
 
     async def _part_from(self, store: Store) -> None:
+        await self._end(store, will_be_back=True)
+        self._condition.degrade(GapCause.DISK_MISSING, "the disk was taken out of use")
+
+    async def _end(self, store: Store, *, will_be_back: bool) -> None:
         try:
             await self._last_commits(store)
+            self._leave(store if will_be_back else None)
             await store.io.calls.run(store.close_files)
             store.io.calls.close()
         except (DiskFailed, FlushFailed, OSError) as error:
             log.error("%s: the last commit failed: %s", self._name, error)
+            self._leave(store if will_be_back else None)
             self._let_go(store)
-        self._last_store, self._store = store, None
-        self._condition.degrade(GapCause.DISK_MISSING, "the disk was taken out of use")
 
     async def run(self) -> None:
         """Commits until `close`. Comes back from every disk failure."""
@@ -302,15 +317,7 @@ class Ring:
         store = self._store
         if store is not None:
             async with giving_up_when_stuck(store.io.calls, self._clock):
-                try:
-                    await self._last_commits(store)
-                except (DiskFailed, FlushFailed, OSError) as error:
-                    log.error("%s: the last commit failed: %s", self._name, error)
-                    self._let_go(store)
-                else:
-                    await store.io.calls.run(store.close_files)
-                    store.io.calls.close()
-        self._store = None
+                await self._end(store, will_be_back=False)
         self._condition.close()
 
     async def tick(self) -> Committed:
@@ -331,8 +338,8 @@ class Ring:
         return done
 
     def _after_commit(self, store: Store) -> None:
-        waiters, self._committed = self._committed, asyncio.Event()
-        waiters.set()
+        self._commits += 1
+        self._wake_readers()
         if store.starving and not store.pool and store.table.count(SlotState.FREE) == 0:
             if store.rebuild is not None and not store.rebuild.done:
                 self._condition.degrade(GapCause.DISK_ERROR, store.rebuild.words())
@@ -415,9 +422,18 @@ class Ring:
         await store.write_checkpoint()
 
     def _fail(self, store: Store, why: str) -> None:
-        self._last_store, self._store = store, None
+        self._leave(store)
         self._condition.degrade(GapCause.DISK_ERROR, why)
         self._let_go(store)
+
+    def _leave(self, last: Store | None) -> None:
+        """From here on nobody gets at the disk: who reads is told at his next call, who waits for a commit now."""
+        self._store, self._last_store = None, last
+        self._wake_readers()
+
+    def _wake_readers(self) -> None:
+        waiters, self._committed = self._committed, asyncio.Event()
+        waiters.set()
 
     def _let_go(self, store: Store) -> None:
         """Closes what is open without waiting for a disk that may never answer."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from recorderd.protocol.upgrade import Trailer
+from recorderd.protocol.work import IN_FLIGHT
 from recorderd.recording.exports import Exports, TooManyExports
 from recorderd.recording.worker_process import WorkerProcess
 from recorderd.ring.ring import Ring
@@ -55,6 +56,29 @@ async def test_a_client_that_goes_away_or_never_reads_harms_nothing(
     assert ring.store.leases.count() == 0
     for process in (silent, leaver, third):
         assert not Path(f"/proc/{process.pid}").exists()  # noqa: ASYNC240
+
+
+@on_a_ring(slots=48, slot_bytes=256 << 10)
+async def test_a_ring_that_closes_ends_the_export_with_the_reason(
+    ring: Ring, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorkerProcess.read_now, "__defaults__", (4096,))  # so that there are many pieces
+    clip, wall = await recorded_twice(ring, clock, 5)
+    ask = {"recording": RECORDING, "tracks": wanted([clip.form]), "start_ns": wall, "stop_ns": wall + 60 * NS}
+    exports = Exports(ring=ring, clock=clock)
+    export = await exports.export(**ask, fragmented=True)
+    assert len(export.plan.slots) > IN_FLIGHT + 1, "some are still to be opened"
+    pieces = aiter(export)
+    assert await anext(pieces)
+    leases = ring.mounted().leases
+    await ring.close()
+    async with asyncio.timeout(30):
+        async for _ in pieces:
+            pass
+    assert not export.trailer().complete
+    assert export.trailer().reason == "the disk is gone: the ring is not mounted"
+    await export.aclose()
+    assert (leases.count(), exports.running) == (0, 0)
 
 
 @pytest.mark.parametrize("way", ["descriptor", "handed over", "pipe"])
