@@ -7,6 +7,8 @@ else keeps the machine busy, that says nothing, and the recorders' own processes
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from tests.bench.machine import Cost, measured
 from tests.bench.place import Place
 from tests.bench.row import Row
 
+UNIT = Path(__file__).parents[2] / "systemd" / "recorderd.service"
 COUNTS = [1, 4, 16]
 WINDOW_S = 24.0
 SETTLE_S = 6.0  # probing, start-up queues, the first commits
@@ -148,13 +151,22 @@ def _ours(where: Place, serving: Cameras, seconds: float) -> Ours:
 @contextmanager
 def _recorder(folder: Path, serving: Cameras) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.bench.recorder", str(folder), *serving.urls]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+    environment = os.environ | unit_environment()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.terminate()
                 process.wait(30)
+
+
+def unit_environment() -> dict[str, str]:
+    """What the daemon's unit sets, and with it every installed recorder."""
+    lines = re.findall(r"^Environment=(.*)$", UNIT.read_text(), re.MULTILINE)
+    return dict(setting.split("=", 1) for line in lines for setting in line.split())
 
 
 def _cores(cost: Cost, drain: Cost, quiet: bool) -> float:
