@@ -1,7 +1,7 @@
 """netlink(7), as much of it as the recorder needs: messages and attributes, and one request with its answer.
 
-The kernel's tables of links, addresses, routes and neighbours and its PSE controllers are spoken to this way. A library that knows all of
-netlink takes ten megabytes for as long as the process lives; what is used here is a header, nested type-length-value and an error number.
+The kernel's tables of links, addresses, routes and neighbours are read this way by every recorder. pyroute2, which knows all of netlink,
+takes ten megabytes for as long as the process lives: it is loaded where the network is managed and where the kernel drives the PSE.
 
 A message is `struct nlmsghdr` (16 bytes: length, type, flags, sequence, port) and a body: a fixed header of its type, then attributes, each
 u16 length and u16 type, padded to 4. All numbers are in the byte order of the machine.
@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 REQUEST, ACK, DUMP = 0x01, 0x04, 0x300
-REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
+REPLACE = 0x100
 _ERROR, _DONE = 2, 3
 _MULTI_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
-_NESTED, _TYPE_MASK = 0x8000, 0x3FFF
+_TYPE_MASK = 0x3FFF  # the two bits above say how the attribute is to be read
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -74,18 +74,12 @@ def text(data: bytes | None) -> str:
     return data.partition(b"\0")[0].decode("utf-8", "replace") if data else ""
 
 
-def attribute(kind: int, value: bytes | int | str, size_bytes: int = 4) -> bytes:
-    """One attribute, padded. A number takes `size_bytes` bytes, a string gets its NUL."""
+def attribute(kind: int, value: bytes | int) -> bytes:
+    """One attribute, padded. A number takes four bytes."""
     if isinstance(value, int):
-        value = value.to_bytes(size_bytes, sys.byteorder)
-    elif isinstance(value, str):
-        value = value.encode() + b"\0"
+        value = value.to_bytes(4, sys.byteorder)
     length = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
-
-
-def nest(kind: int, *inner: bytes) -> bytes:
-    return attribute(kind | _NESTED, b"".join(inner))
 
 
 class Answer:
@@ -159,13 +153,3 @@ async def dump(kind: int, body: bytes) -> list[Message]:
             if error.errno != errno.EINTR:
                 raise
     return await ask(kind, DUMP, body)
-
-
-def ask_blocking(kind: int, flags: int, body: bytes, *, protocol: int) -> list[Message]:
-    """`ask` for threads."""
-    with _asking(protocol, kind, flags, body) as sock:
-        sock.settimeout(TIMEOUT_S)
-        answer = Answer(_SEQUENCE)
-        while not answer.feed(sock.recv(_DATAGRAM_BYTES)):
-            pass
-    return answer.messages

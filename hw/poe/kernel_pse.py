@@ -9,19 +9,13 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from hw import netlink
+from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.generic import GenericNetlinkSocket
+
 from hw.poe.controller import Capabilities, ControllerReading, Grants, Identity, LinkCounters, PortFault, PortReading
 from hw.poe.errors import BusFailed, BusForbidden, BusMissing, NotSupported, PoeError
-from hw.poe.kernel_pse_messages import (
-    GENL_ID_CTRL,
-    NETLINK_GENERIC,
-    PSE_GET,
-    PSE_SET,
-    attributes,
-    family_number,
-    family_request,
-    message,
-)
+from hw.poe.kernel_pse_messages import FAMILY, PSE_GET, PSE_SET, PseMessage, attributes, message
 from hw.poe.vocabulary import CLASS_PSE_MW, Detection, Fault, PortState, Priority
 
 _STATES = {
@@ -50,40 +44,43 @@ class PseNetlink(Protocol):
     def close(self) -> None: ...
 
 
-class EthtoolNetlink:
+class EthtoolSocket:
     """The kernel's own."""
 
     def __init__(self) -> None:
         try:
-            answers = netlink.ask_blocking(GENL_ID_CTRL, netlink.ACK, family_request(), protocol=NETLINK_GENERIC)
+            self._socket = GenericNetlinkSocket()
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise BusMissing("this kernel has no ethtool netlink family") from error
             raise BusFailed(f"netlink: {error.strerror or error}") from error
-        self._family = next(filter(None, (family_number(answer.body) for answer in answers)), 0)
-        if not self._family:
-            raise BusMissing("this kernel has no ethtool netlink family")
+        try:
+            self._socket.bind(FAMILY, PseMessage)
+        except (NetlinkError, OSError) as error:
+            self._socket.close()
+            raise BusMissing("this kernel has no ethtool netlink family") from error
 
     def get(self, netdev: str) -> Mapping[str, int]:
-        for answer in self._request(PSE_GET, netdev, {}):
-            return attributes(answer.body)
+        for answer in self._request(PSE_GET, netdev, {}, NLM_F_REQUEST):
+            return attributes(answer)
         raise OSError(errno.ENODATA, "empty answer")
 
     def set(self, netdev: str, settings: Mapping[str, int]) -> None:
-        self._request(PSE_SET, netdev, settings)
+        self._request(PSE_SET, netdev, settings, NLM_F_REQUEST | NLM_F_ACK)
 
-    def _request(self, command: int, netdev: str, settings: Mapping[str, int]) -> list[netlink.Message]:
-        body = message(command, netdev, settings)
-        return netlink.ask_blocking(self._family, netlink.ACK, body, protocol=NETLINK_GENERIC)
+    def _request(self, command: int, netdev: str, settings: Mapping[str, int], flags: int) -> list[PseMessage]:
+        try:
+            made = message(command, netdev, dict(settings))
+            return list(self._socket.nlm_request(made, msg_type=self._socket.prid, msg_flags=flags))
+        except NetlinkError as error:
+            raise OSError(error.code, str(error)) from error
 
     def close(self) -> None:
-        """Nothing is kept open between requests."""
+        self._socket.close()
 
 
 class KernelPse:
-    """`connect` asks the kernel for the family; it is called in `open`, so in the bus's thread."""
+    """`connect` opens the socket; it is called in `open`, so in the bus's thread."""
 
-    def __init__(self, *, netdevs: tuple[str, ...], connect: Callable[[], PseNetlink] = EthtoolNetlink) -> None:
+    def __init__(self, *, netdevs: tuple[str, ...], connect: Callable[[], PseNetlink] = EthtoolSocket) -> None:
         self._netdevs = netdevs
         self._connect = connect
         self._netlink: PseNetlink | None = None

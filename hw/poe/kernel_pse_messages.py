@@ -1,64 +1,68 @@
-"""The PSE messages of the kernel's ethtool family of generic netlink (linux/ethtool_netlink.h), and how to find that family."""
+"""The PSE messages of the kernel's ethtool netlink family (linux/ethtool_netlink.h), which pyroute2 does not have."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
-
-from hw import netlink
+from pyroute2.netlink import NLA_F_NESTED, genlmsg, nla
 
 PSE_GET = 36
 PSE_SET = 37
 FAMILY = "ethtool"
-NETLINK_GENERIC = 16
-GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2  # linux/genetlink.h
-
-_HEADER, _HEADER_DEV_NAME = 1, 2
-_GENLMSGHDR = struct.Struct("=BBxx")  # command, version
-_NAMES = (
-    "UNSPEC",
-    "HEADER",
-    "PODL_ADMIN_STATE",
-    "PODL_ADMIN_CONTROL",
-    "PODL_STATUS",
-    "ADMIN_STATE",
-    "ADMIN_CONTROL",
-    "STATUS",
-    "CLASS",
-    "ACTUAL_POWER",
-    "EXT_STATE",
-    "EXT_SUBSTATE",
-    "LIMIT",
-    "LIMIT_RANGES",
-    "DOMAIN",
-    "PRIORITY_MAX",
-    "PRIORITY",
-)
-"""ETHTOOL_A_PSE_*, by number. Later kernels may add more, which are ignored."""
-_NO_NUMBERS = {"UNSPEC", "HEADER", "LIMIT_RANGES"}
 
 
-def family_request() -> bytes:
-    """Asks the controller of generic netlink for the number of `FAMILY`."""
-    return _GENLMSGHDR.pack(CTRL_CMD_GETFAMILY, 1) + netlink.attribute(CTRL_ATTR_FAMILY_NAME, FAMILY)
+class PseMessage(genlmsg):  # type: ignore[misc]  # pyroute2 has no types
+    """Attributes 1 to 16; later kernels may add more, which are ignored."""
+
+    prefix = "ETHTOOL_A_"
+    nla_map = (
+        ("ETHTOOL_A_UNSPEC", "none"),
+        ("ETHTOOL_A_HEADER", "device"),
+        ("ETHTOOL_A_PODL_ADMIN_STATE", "uint32"),
+        ("ETHTOOL_A_PODL_ADMIN_CONTROL", "uint32"),
+        ("ETHTOOL_A_PODL_STATUS", "uint32"),
+        ("ETHTOOL_A_ADMIN_STATE", "uint32"),
+        ("ETHTOOL_A_ADMIN_CONTROL", "uint32"),
+        ("ETHTOOL_A_STATUS", "uint32"),
+        ("ETHTOOL_A_CLASS", "uint32"),
+        ("ETHTOOL_A_ACTUAL_POWER", "uint32"),
+        ("ETHTOOL_A_EXT_STATE", "uint32"),
+        ("ETHTOOL_A_EXT_SUBSTATE", "uint32"),
+        ("ETHTOOL_A_LIMIT", "uint32"),
+        ("ETHTOOL_A_LIMIT_RANGES", "*ranges"),
+        ("ETHTOOL_A_DOMAIN", "uint32"),
+        ("ETHTOOL_A_PRIORITY_MAX", "uint32"),
+        ("ETHTOOL_A_PRIORITY", "uint32"),
+    )
+
+    class device(nla):  # type: ignore[misc]  # noqa: N801 -- pyroute2 finds nests by this name
+        nla_flags = NLA_F_NESTED
+        nla_map = (
+            ("HEADER_UNSPEC", "none"),
+            ("HEADER_DEV_INDEX", "uint32"),
+            ("HEADER_DEV_NAME", "asciiz"),
+            ("HEADER_FLAGS", "uint32"),
+        )
+
+    class ranges(nla):  # type: ignore[misc]  # noqa: N801 -- as above
+        nla_flags = NLA_F_NESTED
+        nla_map = (("RANGE_UNSPEC", "none"), ("RANGE_MIN", "uint32"), ("RANGE_MAX", "uint32"))
 
 
-def family_number(answer: bytes) -> int:
-    """0: it does not say."""
-    return netlink.number(netlink.attributes(answer, _GENLMSGHDR.size).get(CTRL_ATTR_FAMILY_ID))
+def message(command: int, netdev: str, settings: dict[str, int]) -> PseMessage:
+    made = PseMessage()
+    made["cmd"] = command
+    made["version"] = 1
+    made["attrs"] = [
+        ("ETHTOOL_A_HEADER", {"attrs": [("HEADER_DEV_NAME", netdev)]}),
+        *((f"ETHTOOL_A_{name}", value) for name, value in settings.items()),
+    ]
+    return made
 
 
-def message(command: int, netdev: str, settings: Mapping[str, int]) -> bytes:
-    """The body of a request, `settings` by the names above."""
-    body = _GENLMSGHDR.pack(command, 1) + netlink.nest(_HEADER, netlink.attribute(_HEADER_DEV_NAME, netdev))
-    return body + b"".join(netlink.attribute(_NAMES.index(name), value) for name, value in settings.items())
-
-
-def attributes(answer: bytes) -> dict[str, int]:
-    """The plain numbers of an answer's body, by the names above."""
-    said = netlink.attributes(answer, _GENLMSGHDR.size)
+def attributes(answer: PseMessage) -> dict[str, int]:
+    """The plain numbers of an answer, by the names above without their prefix."""
+    prefix = len("ETHTOOL_A_")
     return {
-        name: netlink.number(said[number])
-        for number, name in enumerate(_NAMES)
-        if number in said and name not in _NO_NUMBERS and len(said[number]) == 4
+        name[prefix:]: value
+        for name, value in answer["attrs"]
+        if isinstance(value, int) and name.startswith("ETHTOOL_A_")
     }

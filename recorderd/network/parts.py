@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ def network_parts(
 ) -> NetworkParts:
     """`state_folder` is /var/lib/recorderd and `run_folder` /run/recorderd on an installed system, where our units look for their files;
     `labels`: interface -> label on the case, from the board. Creates and changes nothing."""
+    if settings.manage:
+        importlib.import_module("recorderd.network.changing")  # takes its time: now, not in the middle of a change
     folder = state_folder / "network"
     units = SystemdUnits()
     executor = KernelExecutor()

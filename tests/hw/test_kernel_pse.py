@@ -10,7 +10,7 @@ import pytest
 
 from hw.poe.errors import BusFailed, BusForbidden, BusMissing, NotSupported
 from hw.poe.kernel_pse import KernelPse
-from hw.poe.kernel_pse_messages import PSE_SET, attributes, message
+from hw.poe.kernel_pse_messages import PSE_SET, PseMessage, attributes, message
 from hw.poe.vocabulary import Fault, PortState, Priority
 from hw.sim.pse.kernel_pse import SimulatedKernel
 from hw.sim.pse.load import Load, Supply
@@ -20,19 +20,24 @@ _NUMBERS = {"ADMIN_CONTROL": 6, "LIMIT": 12, "PRIORITY": 16}
 
 
 class Wire:
-    """`PseNetlink` that carries bytes between the driver's packing and the simulated kernel's packing."""
+    """`PseNetlink` that carries bytes between the driver's message class and the simulated kernel's packing."""
 
     def __init__(self, kernel: SimulatedKernel) -> None:
         self.kernel = kernel
 
     def get(self, netdev: str) -> Mapping[str, int]:
-        return attributes(self.kernel.reply(netdev))
+        body = self.kernel.reply(netdev)
+        raw = struct.pack("=IHHII", 16 + len(body), 21, 0, 1, 0) + body
+        decoded = PseMessage(raw)
+        decoded.decode()
+        return attributes(decoded)
 
     def set(self, netdev: str, settings: Mapping[str, int]) -> None:
-        data = message(PSE_SET, netdev, settings)
+        made = message(PSE_SET, netdev, dict(settings))
+        made.encode()
         found: dict[int, int] = {}
-        at = 4
-        assert data[:2] == bytes((PSE_SET, 1))
+        at, data = 20, bytes(made.data)
+        assert data[16:18] == bytes((PSE_SET, 1))
         name = b""
         while at + 4 <= len(data):
             length, number = struct.unpack_from("=HH", data, at)

@@ -30,7 +30,7 @@ def test_attributes_come_back_as_they_went(said: dict[int, bytes]) -> None:
     data = b"".join(netlink.attribute(kind, value) for kind, value in said.items())
     assert len(data) % 4 == 0
     assert netlink.attributes(bytes(7) + data, 7) == said
-    assert netlink.attributes(netlink.nest(9, data)) == {9: data}
+    assert netlink.attributes(netlink.attribute(9 | 0x8000, data)) == {9: data}, "a nest"
 
 
 @given(st.binary(max_size=200))
