@@ -79,7 +79,11 @@ class Cameras:
 
     def conditions(self) -> list[Condition]:
         """The same of `rows`, without what the ledger would have to be asked for: cheap enough for every other second."""
-        return [Condition(seen.due, self.state(seen), self.trouble(seen)[1]) for seen in self.seen()]
+        return [self._condition(seen) for seen in self.seen()]
+
+    def _condition(self, seen: Seen) -> Condition:
+        state = self.state(seen)
+        return Condition(seen.due, state, self.trouble(seen)[1] if state in ("connecting", "failing") else "")
 
     def required_ms(self) -> int | None:
         """How far back the disk has to reach: the longest minimum that a recording asks for; None where none does."""
@@ -155,8 +159,8 @@ class Cameras:
     def reaches_disk(self, seen: Seen) -> bool:
         if seen.lane is None or seen.track is None or not seen.track.durable_ns:
             return False
-        bound_ns = seen.lane.loss_bound_ns(self._tick_ns) + TICKS_OF_GRACE * self._tick_ns
-        return self._clock.boottime_ns() - seen.track.durable_ns <= bound_ns
+        age_ns = self._clock.boottime_ns() - seen.track.durable_ns
+        return seen.lane.within_loss_bound(age_ns - TICKS_OF_GRACE * self._tick_ns, self._tick_ns)
 
     def trouble(self, seen: Seen) -> tuple[GapCause | None, str, int]:
         """Why a stream that is due is not recorded: cause, words, since when (boot time; 0 not known)."""

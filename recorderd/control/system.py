@@ -23,6 +23,7 @@ from recorderd.protocol.message import Nothing
 from recorderd.protocol.wall import to_rfc3339
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring, RingState, RingStatus
+from recorderd.ring.ring_status import RingHealth
 from recorderd.settings import Durability, Settings
 
 _LATE_MS = 100.0
@@ -91,7 +92,7 @@ class SystemFace:
 
     def verdict(self) -> str:
         """The one line that systemd shows."""
-        return verdict(self.cameras.conditions(), self.ring.status())
+        return verdict(self.cameras.conditions(), self.ring.health())
 
     def _problems(self, cameras: list[system.Camera], ring: RingStatus) -> list[system.Problem]:
         found = []
@@ -182,7 +183,7 @@ class SystemFace:
         )
 
 
-def verdict(cameras: Sequence[system.Camera | Condition], ring: RingStatus) -> str:
+def verdict(cameras: Sequence[system.Camera | Condition], ring: RingHealth) -> str:
     """What systemd's status line and the first line of `status` say."""
     due = [camera for camera in cameras if camera.due]
     good = sum(camera.state == "recording" for camera in due)
@@ -200,7 +201,7 @@ def verdict(cameras: Sequence[system.Camera | Condition], ring: RingStatus) -> s
     return f"RECORDING {good}/{len(due)}"
 
 
-def _trouble(ring: RingStatus) -> str:
+def _trouble(ring: RingHealth) -> str:
     """Why the ring takes nothing; empty when it does."""
     if ring.state is RingState.HEALTHY:
         return ""
@@ -209,7 +210,7 @@ def _trouble(ring: RingStatus) -> str:
     return ring.detail or ("the ring is being opened" if ring.state is RingState.CLOSED else ring.state.value)
 
 
-def _disk_state(ring: RingStatus) -> system.DiskState:
+def _disk_state(ring: RingHealth) -> system.DiskState:
     if ring.state is RingState.HEALTHY:
         return "recording"
     if ring.state is RingState.CLOSED:

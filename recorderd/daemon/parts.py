@@ -291,7 +291,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             Service("event history", event_log.run),
             Service("camera events", reader.run),
             Service("event streams", listeners.run),
-            Service("disk events", DiskEvents(look=ring.status, events=broker, clock=clock).run),
+            Service("disk events", DiskEvents(look=ring.health, events=broker, clock=clock).run),
             Service("storage", storage.run),
             Service("configuration mirror", mirroring.run),
             Service("measuring", measuring.run),

@@ -18,7 +18,7 @@ from recorderd.model.ports import Clock
 
 log = logging.getLogger(__name__)
 BUDGET_MS = 20  # no callback of the loop may take longer
-_REMEMBERED = 1200  # sweeps: a minute
+_REMEMBERED = 620  # sweeps: a minute
 
 
 class Service(NamedTuple):
@@ -35,7 +35,7 @@ class Vital(Protocol):
 
 
 class LoopProbe:
-    """How late the loop runs its timers, as the sweep notes it twenty times a second."""
+    """How late the loop runs its timers, as the sweep notes it ten times a second."""
 
     def __init__(self) -> None:
         self._late_ms: deque[float] = deque(maxlen=_REMEMBERED)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import Clock, Event, EventSink
-from recorderd.ring.ring_status import RingState, RingStatus
+from recorderd.ring.ring_status import RingHealth, RingState
 
 DISRUPTION = "tnsaxis:Storage/Disruption"
 FAILURE = "tns1:Device/HardwareFailure/StorageFailure"
@@ -19,9 +19,9 @@ LOOK_EVERY_S = 1.0
 
 
 class DiskEvents:
-    """`look` gives the ring's status."""
+    """`look` gives the ring's health."""
 
-    def __init__(self, *, look: Callable[[], RingStatus], events: EventSink, clock: Clock) -> None:
+    def __init__(self, *, look: Callable[[], RingHealth], events: EventSink, clock: Clock) -> None:
         self._look = look
         self._events = events
         self._clock = clock
@@ -36,19 +36,19 @@ class DiskEvents:
             await self._clock.sleep(LOOK_EVERY_S)
 
     def look(self) -> None:
-        status = self._look()
-        if status.state is RingState.CLOSED:  # not looked for yet
+        health = self._look()
+        if health.state is RingState.CLOSED:  # not looked for yet
             return
-        disrupted = status.state is RingState.DEGRADED
-        reason = status.detail if disrupted else ""
+        disrupted = health.state is RingState.DEGRADED
+        reason = health.detail if disrupted else ""
         if disrupted != self._disrupted:
             self._disrupted = disrupted
             self._state(DISRUPTION, ("disk_id", DISK), (("disruption", "1" if disrupted else "0"), ("reason", reason)))
-        failed = disrupted and status.cause is GapCause.DISK_ERROR
+        failed = disrupted and health.cause is GapCause.DISK_ERROR
         if failed != self._failed:
             self._failed = failed
             self._state(FAILURE, ("Token", DISK), (("Failed", "true" if failed else "false"), ("Reason", reason)))
-        counted = (status.statistics.write_errors, status.statistics.flush_errors)
+        counted = (health.statistics.write_errors, health.statistics.flush_errors)
         new = sum(counted) - sum(self._errors)
         self._errors = counted
         if new > 0:

@@ -363,6 +363,10 @@ class Lane:
         hold_ns = max(((t.format.reorder_depth + 2) * t.interval_ns for t in self.tracks), default=0)
         return fill_ns + tick_ns + _FLUSH_NS + hold_ns
 
+    def within_loss_bound(self, age_ns: int, tick_ns: int) -> bool:
+        """Whether `age_ns` is at most `loss_bound_ns`. Of a healthy stream it is less than any bound, so nothing needs to be worked off."""
+        return age_ns <= tick_ns + _FLUSH_NS or age_ns <= self.loss_bound_ns(tick_ns)
+
     # --- when memory runs out ------------------------------------------------------------------------------
 
     def drop(self, cause: GapCause) -> int:

@@ -28,7 +28,7 @@ from recorderd.ring.disk_threads import DiskCalls, DiskClosed, DiskStuck, DiskTh
 from recorderd.ring.layout import SlotState
 from recorderd.ring.mounting import UNREADABLE_S, CannotMount, Mounting, giving_up_when_stuck
 from recorderd.ring.reading import SlotReader, read_slot
-from recorderd.ring.ring_status import Condition, status_of
+from recorderd.ring.ring_status import Condition, RingHealth, health_of, status_of
 from recorderd.ring.ring_status import RingState as RingState
 from recorderd.ring.ring_status import RingStatus as RingStatus
 from recorderd.ring.store import DiskFailed, Store
@@ -448,6 +448,9 @@ class Ring:
     @property
     def cause(self) -> GapCause | None:
         return self._condition.cause
+
+    def health(self) -> RingHealth:
+        return health_of(self._store or self._last_store, self._condition)
 
     def status(self) -> RingStatus:
         return status_of(self._store or self._last_store, self._condition, self._bound.bytes)

@@ -55,12 +55,19 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class RingStatus:
-    """What `status` shows. Bytes of slots; times in seconds; `reach_forecast_s` None while nothing was recorded."""
+class RingHealth:
+    """Whether it takes data, else why not: known at once, for who looks every second."""
 
     state: RingState
     cause: GapCause | None
     detail: str
+    statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class RingStatus(RingHealth):
+    """What `status` shows. Bytes of slots; times in seconds; `reach_forecast_s` None while nothing was recorded."""
+
     disk_id: uuid.UUID | None
     total_bytes: int
     free_bytes: int
@@ -72,16 +79,22 @@ class RingStatus:
     last_commit_age_s: float | None
     reach_forecast_s: float | None
     worst_loss_s: float  # longest time from a fragment's first arrival to its durability, since the ring was opened
-    statistics: Statistics
     faults: tuple[str, ...]
+
+
+def health_of(store: Store | None, condition: Condition) -> RingHealth:
+    """`store` as for `status_of`."""
+    statistics = store.statistics if store is not None else Statistics()
+    return RingHealth(condition.state, condition.cause, condition.detail, statistics)
 
 
 def status_of(store: Store | None, condition: Condition, queued_bytes: int) -> RingStatus:
     """`store` is the mounted one, or the last one of a disk that failed; None when there was none yet."""
     state, cause, detail = condition.state, condition.cause, condition.detail
     if store is None:
-        nothing = Statistics()
-        return RingStatus(state, cause, detail, None, 0, 0, 0, 0, 0, queued_bytes, 0.0, None, None, 0.0, nothing, ())
+        return RingStatus(
+            state, cause, detail, Statistics(), None, 0, 0, 0, 0, 0, queued_bytes, 0.0, None, None, 0.0, ()
+        )
     room = store.room()
     last = store.statistics.last_commit_ns
     forecast = store.forecast_ns()

@@ -29,7 +29,7 @@ def test_a_disk_that_is_missing_comes_fails_and_comes_back() -> None:
         heard: list[Event] = []
         broker.listen(heard.append)
         ring = ring_on(find, clock)
-        events = DiskEvents(look=ring.status, events=broker, clock=clock)
+        events = DiskEvents(look=ring.health, events=broker, clock=clock)
         events.look()
         assert heard == [], "nobody has looked for the disk yet"
         tasks = [asyncio.create_task(ring.run()), asyncio.create_task(events.run())]

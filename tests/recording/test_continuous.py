@@ -86,6 +86,24 @@ def test_active_is_taken_back_within_the_loss_bound_and_two_ticks() -> None:
     assert house.clock.boottime_ns() - last_ns > 1e9, "and not as soon as one commit is late"
 
 
+def test_whether_a_healthy_stream_is_within_its_bound_is_told_without_working_anything_off() -> None:
+    house = House()
+    house.recording()
+    receiver = house.receiver()
+    house.job("j1")
+    house.source.connect(receiver.id, (VIDEO, AUDIO))
+    house.play(10, receiver.id)
+    house.play(0.7, receiver.id)
+    (lane,) = house.engine.recorder.lanes()
+    before = lane.counters.units
+    assert lane.within_loss_bound(TICK_NS, TICK_NS)
+    assert lane.counters.units == before
+    bound_ns = lane.loss_bound_ns(TICK_NS)
+    assert lane.counters.units > before, "there was something to work off"
+    for age_ns in (-1, 0, bound_ns - 1, bound_ns, bound_ns + 1, 10 * bound_ns):
+        assert lane.within_loss_bound(age_ns, TICK_NS) == (age_ns <= bound_ns)
+
+
 def test_fragments_are_due_by_size_or_age() -> None:
     """Format.md section 4: 128 KiB or four seconds, whichever comes first; not one per tick."""
     house = House()
