@@ -180,6 +180,10 @@ class Ledger(Protocol):
     def media_rotten(self, ref: SlotRef, fragment: int) -> None:
         """This fragment's bytes no longer match their checksum: a gap of cause ROT."""
 
+    def media_cut(self, ref: SlotRef, fragment: int) -> None:
+        """The power went before this fragment was written, though one behind it was; nobody was told it is safe: a gap of cause
+        RECORDER_CRASH."""
+
     def media_lost(
         self, recording: uuid.UUID, tracks: Iterable[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int
     ) -> None:

@@ -2,8 +2,8 @@
 
 What the journal proves. A transaction is written after its fragments but flushed together with them, so its being there does not prove
 that they are. It proves that everything *before* it was flushed. Fragments claimed by the last transaction alone are therefore unproven:
-bad ones at the end are a torn tail; a bad one below what is proven, or before a good one, is rot (I5). A slot that the last transaction
-closes is scanned like an open one.
+bad ones among them were cut off by the power, at the end as a torn tail, before a good one as a hole; a bad one below what is proven is rot
+(I5). A slot that the last transaction closes is scanned like an open one.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ _WINDOW: Final = 1 << 20
 
 @dataclass(slots=True)
 class Walk:
-    """What the slot holds. `missing`: sequence numbers below `claimed` that are not there or do not match their checksum."""
+    """What the slot holds. `missing`: sequence numbers below `claimed` that are not there or do not match their checksum: rot where they
+    were proven to be durable, else cut off by the power."""
 
     good: list[tuple[FragmentRecord, int]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
@@ -176,7 +177,8 @@ async def scan_open_slot(store: Store, slot: int) -> None:
             walk.good = [(r, at) for r, at in walk.good if all(part.track < known for part in r.parts)]
         if not ours or store.table.state(slot) is SlotState.CLOSED:
             walk.keep_below(claimed)  # what a closed slot has behind its end was written again elsewhere
-        count = max(walk.count, store.unscanned.get(slot, 0))
+        proven = store.unscanned.get(slot, 0)
+        count = max(walk.count, proven)
         tail_bytes = 0
         if count:
             entries = [index_entry(record, at) for record, at in walk.good]
@@ -193,9 +195,11 @@ async def scan_open_slot(store: Store, slot: int) -> None:
         store.correct(Free(ref))
         return
     for sequence in walk.missing:
-        if sequence < min(count, claimed):
+        if sequence < proven:
             store.ledger.media_rotten(ref, sequence)
             store.statistics.rotten_fragments += 1
+        elif sequence < min(count, claimed):
+            store.ledger.media_cut(ref, sequence)
     end_ns = int(store.table.rows["end_ns"][slot])
     if identity is not None and ours:
         if store.table.state(slot) is SlotState.RESERVED:

@@ -102,6 +102,7 @@ class ListLedger:
     def __init__(self) -> None:
         self.media: dict[tuple[int, int], dict[int, list[object]]] = {}
         self.rotten: list[tuple[int, int, int]] = []
+        self.cut: list[tuple[int, int, int]] = []
         self.locked: set[int] = set()
         self.lost: list[GapCause] = []
         self.opened: list[str] = []
@@ -132,6 +133,9 @@ class ListLedger:
         elif op[0] == "rotten":
             self.media.get(key, {}).pop(op[3], None)
             self.rotten.append((*key, op[3]))
+        elif op[0] == "cut":
+            self.media.get(key, {}).pop(op[3], None)
+            self.cut.append((*key, op[3]))
         elif op[0] == "vanished":
             self.media.pop(key, None)
         elif op[0] == "lock":
@@ -176,6 +180,9 @@ class ListLedger:
 
     def media_rotten(self, ref: SlotRef, fragment: int) -> None:
         self._do(["rotten", *ref, fragment])
+
+    def media_cut(self, ref: SlotRef, fragment: int) -> None:
+        self._do(["cut", *ref, fragment])
 
     def media_lost(
         self, recording: uuid.UUID, tracks: Iterable[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int

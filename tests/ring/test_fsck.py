@@ -19,7 +19,7 @@ from recorderd.ring.layout import SlotState
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
-from tests.ring.fakes import BOOT, Body, Feed, Sink, formatted, ring_on, spec
+from tests.ring.fakes import BOOT, Body, Feed, Sink, contents, formatted, ring_on, spec
 from tests.ring.sim_disk import SimDisk
 from tests.simulated_time import FakeClock, run_simulated
 
@@ -153,6 +153,62 @@ def test_one_flipped_byte_is_named_and_repaired_where_it_can_be(where: str) -> N
             assert causes == [GapCause.ROT]
 
     on_a_bench(body)
+
+
+@pytest.mark.parametrize(
+    ("newest", "cause", "said"),
+    [
+        (True, GapCause.RECORDER_CRASH, "were cut off by a power failure, never acknowledged"),
+        (False, GapCause.ROT, "are rotten"),
+    ],
+    ids=["in the last commit", "in the commit before"],
+)
+def test_a_hole_is_the_power_failures_where_nothing_proves_it_was_written(
+    newest: bool, cause: GapCause, said: str
+) -> None:
+    async def main(clock: FakeClock) -> None:
+        disk = SimDisk()
+        await formatted(disk, slots=24)
+        ring = ring_on(disk, clock, RingLedger(clock=clock))  # type: ignore[arg-type]
+        assert await ring.mount()
+        who, sink = spec(1), Sink()
+        run = ring.start_run(who.recording, BOOT, "x", RunCause(RunKind.CONTINUOUS), [who.tracks[0].track], 0)
+        one = Feed(ring, clock, ring.open_writer(who, sink), [], sink)
+
+        def append(serial: int) -> None:
+            now = clock.boottime_ns()
+            one.writer.append(Body(serial, 2_000, one.pts), run, [Anchor(0, one.pts, now, 1)], now, now + 1)
+            one.pts += 90_000
+            clock.advance(1)
+
+        for commit in range(2):  # each of three fragments of one slot
+            for serial in range(3):
+                append(3 * commit + serial)
+            await ring.tick()
+        (slot,) = ring.mounted().live.values()
+        entry = slot.entries[4 if newest else 1]
+        image = SimDisk({path: file.copy() for path, file in disk.files.items()})
+        data = image.files[f"slots/000/{slot.ref.slot:06d}.mp4"].data
+        data[entry.offset : entry.offset + entry.fragment_bytes] = bytes(entry.fragment_bytes)
+
+        ledger = RingLedger(clock=clock)
+        again = ring_on(image, clock, ledger)  # type: ignore[arg-type]
+        assert await again.mount()
+        await again.scan_now()
+        await again.tick()
+        assert sorted(s for found in (await contents(again)).values() for s in found) == [
+            s for s in range(6) if s != (4 if newest else 1)
+        ], "what follows the hole is kept"
+        rows = ledger.queries.timeline(who.recording, None, 0, 1 << 61)
+        assert next(GapCause(int(row["cause"])) for row in rows if row["cause"] >= 0) is cause
+        assert again.status().statistics.rotten_fragments == (0 if newest else 1)
+        report = await check_ring(again.mounted(), ledger, deep=True, repair=False)
+        assert faults(report) == []
+        assert [f.text for f in report.findings if f.invariant == "I1"] == [
+            f"1 of 6 fragments {said}; no timeline shows them"
+        ]
+
+    run_simulated(main)
 
 
 def test_foreign_missing_and_short_files_are_named() -> None:

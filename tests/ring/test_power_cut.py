@@ -85,23 +85,25 @@ async def record(
     return Recorded(base, disk.ops, mark(), oracle.vanished, set(range(serial)))
 
 
-async def check(
-    image: SimDisk, clock: FakeClock, mark: Mark, recorded: Recorded, *, carry_on: bool, holes: bool = False
-) -> None:
-    ring = ring_on(image, clock, Oracle())
+async def check(image: SimDisk, clock: FakeClock, mark: Mark, recorded: Recorded, *, carry_on: bool) -> Oracle:
+    oracle = Oracle()
+    ring = ring_on(image, clock, oracle)
     assert await ring.mount(), ring.status().detail
     vanished, appended = recorded.vanished, recorded.appended
-    await check_ring(ring, clock, mark, vanished=vanished, appended=appended, carry_on=carry_on, holes=holes)
+    await check_ring(ring, clock, mark, vanished=vanished, appended=appended, carry_on=carry_on)
+    return oracle
 
 
-async def check_cuts(clock: FakeClock, recorded: Recorded, *, every: int, seed: int, holes: bool = False) -> int:
+async def check_cuts(clock: FakeClock, recorded: Recorded, *, every: int, seed: int, with_holes: bool = False) -> int:
     rng = random.Random(seed)
     cutter = Cutter(recorded.base, recorded.ops)
-    checked = 0
+    checked = holes = 0
     for cut in range(0, len(recorded.ops) + 1, every):
         image = cutter.image(cut, rng)
-        await check(image, clock, recorded.mark(cut), recorded, carry_on=cut % 7 == 0, holes=holes)
+        oracle = await check(image, clock, recorded.mark(cut), recorded, carry_on=cut % 7 == 0)
+        holes += len(oracle.cut)
         checked += 1
+    assert bool(holes) is with_holes, "fragments cut off before a good one of their commit"
     return checked
 
 
@@ -133,7 +135,7 @@ def test_with_several_writes_of_one_slot_on_their_way_too(monkeypatch: pytest.Mo
         recorded = await record(clock, seed=9, bursts=0.9)
         in_commit = [op for op in recorded.ops if op.path.startswith("slots/")]
         assert sum(a.path == b.path for a, b in pairwise(in_commit)) > 60, "the workload must write a slot in pieces"
-        assert await check_cuts(clock, recorded, every=4, seed=7, holes=True) > 80
+        assert await check_cuts(clock, recorded, every=3, seed=7, with_holes=True) > 120
 
     run_simulated(main)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recorderd.model.causes import GapCause
 from recorderd.ring.border import SlotRef
 from recorderd.ring.device import UnsafeFile
 from recorderd.ring.files import read_bytes, slot_path
@@ -114,10 +115,12 @@ def _judge(ledger: RingLedger, ref: SlotRef, walk: Walk, fragments: int, report:
     report.bytes_checked += sum(record.fragment_bytes for record, _ in walk.good)
     missing = [number for number in walk.missing if number < fragments]
     shown = [number for number in missing if _is_shown(ledger, ref, number)]
-    known = len(missing) - len(shown)
-    if known:
-        text = f"{known} of {fragments} fragments are rotten; no timeline shows them"
-        report.add(Severity.NOTICE, "I1", f"slot {ref.slot}", text)
+    known = [number for number in missing if number not in shown]
+    cut = sum(_was_cut(ledger, ref, number) for number in known)
+    for count, what in ((len(known) - cut, "are rotten"), (cut, "were cut off by a power failure, never acknowledged")):
+        if count:
+            text = f"{count} of {fragments} fragments {what}; no timeline shows them"
+            report.add(Severity.NOTICE, "I1", f"slot {ref.slot}", text)
     if not shown:
         return
     done = ""
@@ -128,6 +131,16 @@ def _judge(ledger: RingLedger, ref: SlotRef, walk: Walk, fragments: int, report:
     named = ", ".join(map(str, shown[:8])) + (" ..." if len(shown) > 8 else "")
     text = f"{len(shown)} of {fragments} fragments do not match their checksums: {named}"
     report.add(Severity.ERROR, "I1", f"slot {ref.slot}", text, done)
+
+
+def _was_cut(ledger: RingLedger, ref: SlotRef, fragment: int) -> bool:
+    """Whether recovery found this hole: what follows it in the slot says so. A slot is never written to by two lives of the recorder."""
+    for spans in ledger.tables.spans.values():
+        rows = spans.rows[spans.of_slot(*ref)]
+        behind = rows[rows["first"] > fragment]
+        if len(behind) and behind["cause"][behind["first"].argmin()] == GapCause.RECORDER_CRASH:
+            return True
+    return False
 
 
 def _is_shown(ledger: RingLedger, ref: SlotRef, fragment: int) -> bool:

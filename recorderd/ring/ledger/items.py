@@ -110,6 +110,14 @@ class Rotten(NamedTuple):
     fragment: int
 
 
+class Cut(NamedTuple):
+    """A fragment that did not reach the disk before the power went, though one behind it did; it was never acknowledged."""
+
+    slot: int
+    generation: int
+    fragment: int
+
+
 class SlotClosed(NamedTuple):
     slot: int
     generation: int
@@ -172,6 +180,7 @@ Record: TypeAlias = (
     | SlotGone
     | Withdrawn
     | Rotten
+    | Cut
     | SlotClosed
     | LockPut
     | LockDropped
@@ -368,6 +377,7 @@ _WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     Buried: (45, lambda r: _TOMB.pack(r.tombstone, r.recording, r.track, r.run) + _ranges(r.pieces)),
     FloorRaised: (46, lambda r: _FLOOR.pack(r.track, *r.at)),
     Seen: (48, lambda r: _MOMENT.pack(*r.at)),
+    Cut: (49, lambda r: _SLOT_NUMBER.pack(*r)),
     Recovered: (47, lambda r: _RANGE.pack(*r.last, *r.at)),
 }
 
@@ -388,6 +398,7 @@ _READERS: dict[int, Callable[[_Reader], Record]] = {
     46: _read_floor,
     47: _read_recovered,
     48: lambda r: Seen(moment(*r.take(_MOMENT))),
+    49: lambda r: Cut(*r.take(_SLOT_NUMBER)),
 }
 
 

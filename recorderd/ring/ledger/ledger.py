@@ -116,6 +116,9 @@ class RingLedger:
     def media_rotten(self, ref: SlotRef, fragment: int) -> None:
         self._book.do(items.Rotten(ref.slot, ref.generation, fragment))
 
+    def media_cut(self, ref: SlotRef, fragment: int) -> None:
+        self._book.do(items.Cut(ref.slot, ref.generation, fragment))
+
     def media_lost(
         self, recording: uuid.UUID, tracks: Iterable[uuid.UUID], cause: GapCause, from_ns: int, to_ns: int
     ) -> None:

@@ -171,8 +171,9 @@ class SpanTable:
         if gone.any():
             self.table.drop(gone)
 
-    def rotten(self, slot: int, generation: int, fragment: int) -> tuple[int, int] | None:
-        """Takes one fragment out; returns the [from, to) that is gone, estimated from the fragment numbers of its row."""
+    def take_out(self, slot: int, generation: int, fragment: int, cause: GapCause) -> tuple[int, int] | None:
+        """Takes one fragment out; returns the [from, to) that is gone, estimated from the fragment numbers of its row. What follows in the
+        row has `cause` before it."""
         rows = self.table.rows
         last = rows["first"] + rows["count"]
         found = np.flatnonzero(self.of_slot(slot, generation) & (rows["first"] <= fragment) & (last > fragment))
@@ -183,7 +184,7 @@ class SpanTable:
         before = fragment - int(row["first"])
         gone_from = start + length * before // count
         gone_to = start + length * (before + 1) // count
-        self._cut_row(int(found[0]), gone_from, gone_to, before, before + 1, ESTIMATED)
+        self._cut_row(int(found[0]), gone_from, gone_to, before, before + 1, ESTIMATED, cause)
         return gone_from, gone_to
 
     def hide(self, from_ns: int, to_ns: int, run: int | None = None) -> list[tuple[int, int]]:
@@ -202,7 +203,7 @@ class SpanTable:
             row = self.table.rows[at]
             a, b = max(int(row["from"]), from_ns), min(int(row["to"]), to_ns)
             cut.append((a, b))
-            self._cut_row(at, a, b, None, None, CUT)
+            self._cut_row(at, a, b, None, None, CUT, NO_GAP)
         if whole.any():
             rows = self.table.rows
             gone = (rows["from"] >= from_ns) & (rows["to"] <= to_ns)
@@ -211,8 +212,9 @@ class SpanTable:
             self.table.drop(gone)
         return sorted(cut)
 
-    def _cut_row(self, at: int, a: int, b: int, before: int | None, after: int | None, flag: int) -> None:
-        """Replaces row `at` by what lies before `a` and behind `b`; fragment numbers are split where they are known."""
+    def _cut_row(self, at: int, a: int, b: int, before: int | None, after: int | None, flag: int, cause: int) -> None:
+        """Replaces row `at` by what lies before `a` and behind `b`, the latter with the cause of a gap before it; fragment numbers are
+        split where they are known."""
         row = self.table.rows[at].copy()
         drop = np.zeros(len(self.table), np.bool_)
         drop[at] = True
@@ -229,7 +231,7 @@ class SpanTable:
             part["first"], part["count"] = int(row["first"]) + first, fragments
             part["flags"] |= flag
             if start != row["from"]:
-                part["cause"] = int(GapCause.ROT) if flag == ESTIMATED else NO_GAP
+                part["cause"] = int(cause)
                 part["flags"] |= CONTINUES
             self.table.insert(tuple(part.tolist()))
 

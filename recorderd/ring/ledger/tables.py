@@ -133,7 +133,9 @@ class Tables:
                 for table in self._tables_of_slot(record.slot, record.generation):
                     table.withdraw(record.slot, record.generation, record.fragments)
             case items.Rotten():
-                self._rotten(record)
+                self._taken_out(record, GapCause.ROT)
+            case items.Cut():
+                self._taken_out(record, GapCause.RECORDER_CRASH)
             case items.SlotClosed():
                 self.slots.closed(record.slot, record.generation, record.order)
             case items.LockPut():
@@ -299,15 +301,17 @@ class Tables:
             self.tombstones.forget_before(everything)
             self.epochs.drop_before(everything)
 
-    def _rotten(self, record: items.Rotten) -> None:
+    def _taken_out(self, record: items.Rotten | items.Cut, cause: GapCause) -> None:
         if not self.slots.holds(record.slot, record.generation):
             return
         recording = int(self.slots.rows["recording"][record.slot])
         for entry in self.catalogue.tracks_of(recording):
             table = self.spans.get(entry.index)
-            lost = table.rotten(record.slot, record.generation, record.fragment) if table is not None else None
+            if table is None:
+                continue
+            lost = table.take_out(record.slot, record.generation, record.fragment, cause)
             if lost is not None:
-                self.gaps_of(entry.index).note(GapCause.ROT, *lost)
+                self.gaps_of(entry.index).note(cause, *lost)
 
     def _bury(self, record: items.Buried) -> None:
         pieces = self.ring_ranges(record.pieces)

@@ -29,6 +29,7 @@ RECORDS: list[items.Record] = [
     items.SlotGone(4, 1 << 33),
     items.Withdrawn(4, 5, 6),
     items.Rotten(4, 5, 6),
+    items.Cut(4, 5, 6),
     items.SlotClosed(4, 5, 1 << 35),
     items.LockPut(2, 0, 1, 2, (1,), (Range(AT, LATER),), "anna", "case 7"),
     items.LockDropped(2),
