@@ -49,7 +49,7 @@ def test_a_recorder_without_a_board_carries_no_driver_and_no_library_of_a_rare_f
     [
         ("generic-tps23861-i2c1", {"hw.poe.i2c", "smbus2"}),
         ("generic-pd69200-i2c1", {"hw.poe.i2c", "smbus2", "serial", "construct"}),
-        ("kernel-pse", set()),
+        ("kernel-pse", {"pyroute2", "unittest"}),
         ("sim-8port", {"hw.poe.i2c", "smbus2", "hw.sim"}),
     ],
 )
