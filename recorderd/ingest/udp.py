@@ -21,10 +21,18 @@ log = logging.getLogger(__name__)
 MAX_TRACKS = 3  # video, audio, metadata
 TRIES = 20
 RECEIVE_BUFFER_BYTES = 1024 * 1024  # a key frame that comes between two sweeps; UDP buffers do not tune themselves
+SO_RCVBUFFORCE = 33  # socket(7): past net.core.rmem_max, which is 208 KiB as a rule, with CAP_NET_ADMIN
 MAX_PACKET_BYTES = 2048
 MAX_PACKETS = 1500  # per sweep and socket: 350 Mbit/s
 MAX_REPORTS = 20
 REPORT_EVERY_NS = 5_000_000_000
+
+
+def _make_room(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
 
 @dataclass(slots=True)
@@ -72,7 +80,7 @@ class UdpSide:
                     rtcp.bind((self._local, port + 1))
                     for sock in (rtp, rtcp):
                         sock.setblocking(False)
-                    rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+                    _make_room(rtp)
                     return _Pair(rtp, rtcp)
             except OSError as error:
                 log.debug("UDP ports: %s", error)
