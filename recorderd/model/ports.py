@@ -281,7 +281,7 @@ class MediaStore(Protocol):
         """
 
     def before_tick(self, feeder: Callable[[int], None]) -> None:
-        """`feeder(now_ns)` is called on the loop at the start of every commit tick, to append what is due."""
+        """`feeder(now_ns)` is called on the loop at the start of every commit tick, to append what is due; once a second without a disk."""
 
 
 # --- stored media, as configuration and clients deal with it --------------------------------------------------

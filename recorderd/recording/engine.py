@@ -187,6 +187,8 @@ class Engine:
                     runtime.run.renew(recording)
             concerned.extend(runtimes)
         self.sources.update(sorted(touched))
+        for receiver in sorted(touched):  # a job of another recording may have lost its stream, or its prospect of one
+            concerned.extend(r for r in self._runtimes_of(receiver) if r not in concerned)
         for runtime in concerned:
             self.publisher.refresh(runtime)
 

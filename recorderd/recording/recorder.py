@@ -276,12 +276,13 @@ class Recorder:
         if stream is None or not units:
             return
         stream.observe(units)
-        settled = []
+        settled, hurried = [], []
         for runtime, lane in self._fed.get(session.receiver, ()):
             had_key = lane.has_key
             lane.take(units)
             if lane.urgent and lane.has_key:
                 lane.hurry(self._clock.boottime_ns())
+                hurried.append(runtime)
             if lane.has_key and not had_key:
                 settled.append(runtime)
         if stream.metadata:
@@ -290,6 +291,8 @@ class Recorder:
                     self._metadata(session.receiver, unit.data, unit.arrival_ns)
         for runtime in settled:
             self._picture_stored(runtime)
+        for runtime in hurried:  # the ring may have refused it
+            self._publisher.refresh(runtime)
 
     def sender_report(self, session: StreamSession, track: int, report: SenderReport) -> None:
         stream = self._current(session)

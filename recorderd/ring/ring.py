@@ -38,6 +38,7 @@ from recorderd.ring.writers import QueueBound, RingWriter
 log = logging.getLogger(__name__)
 
 STUCK_S: Final = 30.0  # the watchdog's bound
+AWAY_TICK_S: Final = 1.0
 
 
 HeadBuilder = Callable[[WriterSpec], tuple[bytes, bytes]]  # ftyp and moov of a writer's slots
@@ -298,11 +299,14 @@ class Ring:
                         await self._part_from(self._store)
                     self._away.set()
                     self._urge.clear()
-                    await self._wait(self._urge, self._retry_s)
+                    async with self._feeding():
+                        await self._wait(self._urge, self._retry_s)
                     continue
-                if self._store is None and not await self.mount():
-                    await self._wait(self._stop, self._retry_s)
-                    continue
+                if self._store is None:
+                    async with self._feeding():
+                        if not await self.mount():
+                            await self._wait(self._stop, self._retry_s)
+                            continue
                 await self._serve()
         finally:
             self._running = False
@@ -326,9 +330,7 @@ class Ring:
         if store is None:
             raise DiskFailed(self._condition.detail)
         async with self._commit_lock:
-            now_ns = self._clock.boottime_ns()
-            for feeder in self._feeders:
-                feeder(now_ns)
+            self._feed()
             self.ledger.tick()
             store.update_pool_target()
             while (done := await commit(store, self._writers)).more:
@@ -336,6 +338,27 @@ class Ring:
             self._writers = [writer for writer in self._writers if writer.queue or not writer.closed]
             self._after_commit(store)
         return done
+
+    def _feed(self) -> None:
+        now_ns = self._clock.boottime_ns()
+        for feeder in self._feeders:
+            feeder(now_ns)
+
+    @contextlib.asynccontextmanager
+    async def _feeding(self) -> AsyncIterator[None]:
+        """Without a disk the feeders are called all the same: what waits stays within its bounds, and why it waits is told."""
+
+        async def feed_on() -> None:
+            while True:
+                self._feed()
+                await asyncio.sleep(AWAY_TICK_S)
+
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(feed_on())
+            try:
+                yield
+            finally:
+                feeding.cancel()
 
     def _after_commit(self, store: Store) -> None:
         self._commits += 1
