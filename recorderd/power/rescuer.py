@@ -32,6 +32,7 @@ _LOOK_S = 1.0
 _PROBE_NS = 1_500_000_000
 _SELDOM_PROBE_NS = 10 * _S  # a camera that restarts or is upgraded has better things to do than to refuse connections
 _SOON_NS = 30 * _S
+_PROTECTED_NS = 10 * _S  # so old an answer may still hold a port back; none lets one be cycled
 
 
 class RescueService:
@@ -66,6 +67,8 @@ class RescueService:
         self._probing: set[uuid.UUID] = set()
         self._last = Rescue({})
         self._cycling: set[str] = set()
+        self._protected: frozenset[str] = frozenset()
+        self._protected_ns = -_PROTECTED_NS  # when that was asked
         power.on_port_lost(self._port_lost)
 
     async def run(self) -> None:
@@ -79,8 +82,7 @@ class RescueService:
     def _step(self, group: asyncio.TaskGroup) -> None:
         now = self._clock.boottime_ns()
         health = list(self._health.health())
-        sights = [self._sight(h, now) for h in health]
-        self._last = result = rescue_step(self._memory, sights, now, self._patience)
+        self._last = result = self._judge(health, now)
         self._memory = result.memory
         for alarm in result.alarms:
             self._tell_alarm(alarm)
@@ -95,21 +97,34 @@ class RescueService:
                 self._probing.add(device)
                 group.create_task(self._probe(device, addresses[device]), name="rescue probe")
 
+    def _judge(self, health: Sequence[CameraHealth], now_ns: int) -> Rescue:
+        """Asks which ports are protected only while a camera is silent, and anew before anything is done or said: the answer takes a walk
+        through the kernel's table of connections, several milliseconds long."""
+        if now_ns - self._protected_ns >= _PROTECTED_NS and not all(h.streaming for h in health):
+            self._ask_what_is_protected(now_ns)
+        result = self._judge_by_what_is_known(health, now_ns)
+        if (result.cycles or result.alarms) and self._protected_ns != now_ns:
+            self._ask_what_is_protected(now_ns)
+            result = self._judge_by_what_is_known(health, now_ns)
+        return result
+
+    def _judge_by_what_is_known(self, health: Sequence[CameraHealth], now_ns: int) -> Rescue:
+        bindings = self._bindings()
+        sights = [self._sight(h, bindings, now_ns) for h in health]
+        return rescue_step(self._memory, sights, now_ns, self._patience)
+
+    def _ask_what_is_protected(self, now_ns: int) -> None:
+        self._protected, self._protected_ns = self._locator.protected_ports(), now_ns
+
     def _port_lost(self, port: str, cause: GapCause, detail: str) -> None:
         """Whoever is behind the port: that is why."""
         if port in self._cycling:
             return  # told already, with the reason
+        bindings = self._bindings()
         for health in self._health.health():
-            if self._port_of(health) == port:
+            place = self._locator.locate(health.address) if health.address else None
+            if _port_of(health, bindings, place) == port:
                 self._health.power_lost(health.device, cause, detail)
-
-    def _port_of(self, health: CameraHealth) -> str:
-        """As the operator bound the device, else as it was located."""
-        bound = self._bindings().get(health.device, "")
-        if bound:
-            return bound
-        place = self._locator.locate(health.address) if health.address else None
-        return place.port if place is not None else ""
 
     async def _probe(self, device: uuid.UUID, address: str) -> None:
         try:
@@ -117,9 +132,9 @@ class RescueService:
         finally:
             self._probing.discard(device)
 
-    def _sight(self, health: CameraHealth, now_ns: int) -> Sight:
+    def _sight(self, health: CameraHealth, bindings: Mapping[uuid.UUID, str], now_ns: int) -> Sight:
         place = self._locator.locate(health.address) if health.address else None
-        port = self._port_of(health)
+        port = _port_of(health, bindings, place)
         if port not in self._power.labels():
             port = ""
         return Sight(
@@ -133,7 +148,7 @@ class RescueService:
             port=port,
             devices_behind=_devices_behind(place),
             port_delivers=not port or self._power.port_state(port) in ("delivering", "starting", "cycling"),
-            protected=port in self._locator.protected_ports(),
+            protected=port in self._protected,
             held=self.held(health.device),
             link_changed_ns=place.link_changed_ns if place is not None else 0,
             reach=self._reach.get(health.device),
@@ -219,6 +234,11 @@ class RescueService:
     def holds(self) -> Sequence[HoldRecord]:
         """Those in force."""
         return tuple(h for h in self._keeper.record.holds if self._holds(h))
+
+
+def _port_of(health: CameraHealth, bindings: Mapping[uuid.UUID, str], place: CameraPlace | None) -> str:
+    """As the operator bound the device, else as it was located."""
+    return bindings.get(health.device, "") or (place.port if place is not None else "")
 
 
 def _devices_behind(place: CameraPlace | None) -> int:

@@ -31,6 +31,7 @@ class Cameras:
     began: list[tuple[uuid.UUID, str]] = field(default_factory=list)
     lost: list[tuple[uuid.UUID, GapCause]] = field(default_factory=list)
     protected: frozenset[str] = frozenset()
+    asked_what_is_protected: int = 0
 
     def health(self) -> list[CameraHealth]:
         now = self.made.clock.boottime_ns()
@@ -66,6 +67,7 @@ class Cameras:
         return CameraPlace(mac="", ip=address, port=label)
 
     def protected_ports(self) -> frozenset[str]:
+        self.asked_what_is_protected += 1
         return self.protected
 
     async def reach(self, address: str) -> Reach:
@@ -178,6 +180,29 @@ def test_a_protected_port_is_never_cycled() -> None:
             await made.wait(300)
             assert not cameras.began
             assert [dict(e.data)["What"] for e in made.heard.events if "Rescue" in e.topic] == ["alarm"]
+
+    run_simulated(main)
+
+
+def test_what_is_protected_is_known_when_it_counts_and_asked_for_no_oftener() -> None:
+    """The answer costs milliseconds of the loop, most of a second for sixteen cameras if each look at each of them asked."""
+
+    async def main(clock: FakeClock) -> None:
+        async with _running(clock, VolatileMemory()) as (made, cameras, _):
+            await made.until(lambda: len(made.delivering()) == 8)
+            await made.wait(120)
+            cameras.asked_what_is_protected = 0
+            await made.wait(3_600)
+            assert cameras.asked_what_is_protected == 0, "nobody is silent"
+            _hang(cameras, "3")
+            await made.wait(12)
+            cameras.protected = frozenset("3")  # a login through that port, seconds before it would be cycled
+            await made.wait(600)
+            assert not cameras.began
+            assert cameras.asked_what_is_protected <= 612 / 10 + 3
+            cameras.protected = frozenset()
+            await made.wait(12)
+            assert [d for d, _ in cameras.began] == [uuid.UUID(int=3)], "logged out: the port's turn"
 
     run_simulated(main)
 
