@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -15,7 +15,7 @@ from recorderd.model.ports import Anchor
 from recorderd.model.timeline import RunCause, Trust
 from recorderd.ring.fsck.check import check_ring
 from recorderd.ring.fsck.findings import Report, Severity
-from recorderd.ring.layout import SlotState
+from recorderd.ring.layout import NO_SLOT, SlotIdentity, SlotState
 from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
@@ -209,6 +209,62 @@ def test_a_hole_is_the_power_failures_where_nothing_proves_it_was_written(
         ]
 
     run_simulated(main)
+
+
+def block_0(bench: Bench, slot: int) -> SlotIdentity:
+    return SlotIdentity.unpack_block(bytes(bench.disk.files[f"slots/000/{slot:06d}.mp4"].data[:4096]))
+
+
+async def mended_as(bench: Bench, slot: int, *, certain: bool) -> None:
+    """The head of `slot` is lost; a repair brings back what stood there, or says why not."""
+    before = block_0(bench, slot)
+    bench.flip(f"slots/000/{slot:06d}.mp4", 100)
+    (named,) = [f for f in (await bench.check()).findings if f.severity is Severity.ERROR]
+    assert (named.invariant, named.subject, named.repaired) == ("I2", f"slot {slot}", "")
+    assert ("no other slot tells for certain whose it is" in named.text) is not certain
+    await bench.check(repair=True)
+    after = await bench.check()
+    assert faults(after) == ([] if certain else [("I2", f"slot {slot}")])
+    if certain:
+        assert block_0(bench, slot) == replace(before, previous=NO_SLOT, previous_digest=bytes(32))
+
+
+def test_a_head_is_mended_from_a_successor_that_is_still_open() -> None:
+    async def body(bench: Bench) -> None:
+        await record(bench.ring, bench.clock, 3)
+        (open_one, *_) = [slot for slot in bench.store.live.values() if slot.durable]
+        assert bench.store.table.state(open_one.previous.slot) is SlotState.CLOSED
+        await mended_as(bench, open_one.previous.slot, certain=True)
+
+    on_a_bench(body)
+
+
+@pytest.mark.parametrize("certain", [True, False], ids=["one receiver", "two receivers"])
+def test_the_last_head_of_a_writer_is_mended_where_it_is_certain_who_wrote_it(certain: bool) -> None:
+    """All slots are closed and nothing follows. A second receiver that fed the same track leaves open which of the two it was."""
+
+    async def body(bench: Bench) -> None:
+        who = spec(1) if certain else spec(1, receiver=1)
+        other = bench.ring.open_writer(who, Sink())
+        for second in range(8):
+            now = bench.clock.boottime_ns()
+            media = Body(1000 + second, 9_000, 900_000_000 + second * 90_000)
+            other.append(media, bench.runs[0], [Anchor(0, media.first_pts, now, 2)], now, now + 1)
+            bench.clock.advance(1)
+            await bench.ring.tick()
+        await bench.ring.close()
+        ledger = RingLedger(clock=bench.clock)
+        ring = ring_on(bench.disk, bench.clock, ledger)  # type: ignore[arg-type]
+        assert await ring.mount()
+        again = Bench(bench.disk, bench.clock, ledger, ring, bench.runs)
+        assert faults(await again.check()) == []
+        closed = again.store.table.in_state(SlotState.CLOSED)
+        heads = [block_0(again, slot) for slot in closed]
+        followed = {head.previous for head in heads}
+        (last, *_) = [h for h in heads if h.recording == spec(1).recording and h.ref not in followed]
+        await mended_as(again, last.ref.slot, certain=certain)
+
+    on_a_bench(body)
 
 
 def test_foreign_missing_and_short_files_are_named() -> None:

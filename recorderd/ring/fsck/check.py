@@ -40,7 +40,7 @@ async def check_ring(
         if head is not None:
             heads.append(head)
         progress(number + 1, len(slots))
-    await check_heads(store, heads, report, repair=repair)
+    await check_heads(store, ledger, heads, report, repair=repair)
     bad = store.table.count(SlotState.BAD)
     if bad:
         report.add(Severity.NOTICE, "", "slots", f"{bad} slots are bad and not used any more")

@@ -1,7 +1,10 @@
 """Heads of slots that are damaged, and their repair from another slot of the same writer.
 
-Without its head a slot holds media that no player shows and nobody can assign. The writer's next slot names it as its predecessor, and says
-who wrote both; `moov` is the same in all slots of a writer, and its checksum stands in the identity.
+Without its head a slot holds media that no player shows and nobody can assign. The writer's next slot, be it still open, names it as its
+predecessor, and says who wrote both; `moov` is the same in all slots of a writer, and its checksum stands in the identity. Where no slot
+follows (the writer's last one), or that one is lost too, `moov` has mostly survived the identity block: slots of the same recording with
+the same `moov` tell, if the timeline knows the tracks of this one, and all of them name the same receiver and tracks. Else the head is
+left alone: media of one camera must never be shown as another's.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from recorderd.ring.layout import (
     crc32,
     free_box,
 )
-from recorderd.ring.scan import walk_fragments
+from recorderd.ring.ledger.ledger import RingLedger
+from recorderd.ring.scan import read_slot_identity, walk_fragments
 from recorderd.ring.slot_writing import Io
 from recorderd.ring.store import Store
 
@@ -48,15 +52,21 @@ async def moov_is_good(io: Io, handle: int, identity: SlotIdentity) -> bool:
     )
 
 
-async def check_heads(store: Store, heads: Sequence[SlotHead], report: Report, *, repair: bool) -> None:
+async def check_heads(
+    store: Store, ledger: RingLedger, heads: Sequence[SlotHead], report: Report, *, repair: bool
+) -> None:
     """Says which heads are damaged, and writes them anew where another slot tells what stood there. Raises OSError."""
     sound = [head for head in heads if head.identity is not None and head.moov_good]
+    if len(sound) < len(heads):
+        sound += await _open_heads(store)
     following = {head.identity.previous: head for head in sound if head.identity is not None}
     by_moov = {_moov_of(head.identity): head for head in sound if head.identity is not None}
     for head in heads:
         if head.identity is None:
             text = "its identity block is damaged: players and export cannot use the slot"
-            model = following.get(head.ref)
+            model = following.get(head.ref) or await _same_writer(store, ledger, head.ref, sound)
+            if model is None:
+                text += "; no other slot tells for certain whose it is"
         elif not head.moov_good:
             text = "the boxes that describe its tracks are damaged: players cannot use the slot"
             model = by_moov.get(_moov_of(head.identity))
@@ -64,6 +74,53 @@ async def check_heads(store: Store, heads: Sequence[SlotHead], report: Report, *
             continue
         done = await _mend(store, head, model) if repair and model is not None else ""
         report.add(Severity.ERROR, "I2", f"slot {head.ref.slot}", text, done)
+
+
+async def _open_heads(store: Store) -> list[SlotHead]:
+    """Of the slots that are being written and have something durable. Raises OSError."""
+    io, found = store.io, []
+    for slot in [slot for slot in store.live.values() if slot.durable]:
+        handle = await io.calls.run(
+            io.device.open, slot_path(slot.ref.slot), writable=False, size=store.identity.slot_bytes
+        )
+        try:
+            identity = await read_slot_identity(io, handle)
+            if identity is not None and identity.ref == slot.ref and await moov_is_good(io, handle, identity):
+                found.append(SlotHead(slot.ref, identity))
+        finally:
+            await io.calls.run(io.device.close, handle)
+    return found
+
+
+async def _same_writer(store: Store, ledger: RingLedger, ref: SlotRef, sound: Sequence[SlotHead]) -> SlotHead | None:
+    """The newest slot of the writer of this one, whose identity is lost; None when that is not certain. Raises OSError."""
+    io, disk = store.io, store.identity
+    row = store.table.summary(ref.slot)
+    alike = [(h, h.identity) for h in sound if h.identity is not None and h.identity.recording == row.recording]
+    shown = ledger.tables.tracks_shown_of(*ref)
+    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=False, size=disk.slot_bytes)
+    try:
+        there: dict[tuple[int, int, int], bool] = {}
+        for moov in {_moov_of(identity) for _, identity in alike if identity.moov_crc}:
+            data = await read_bytes(io.device, io.calls, io.buffers, handle, MOOV_OFFSET, moov[1])
+            there[moov] = crc32(data) == moov[0]
+        alike = [(head, identity) for head, identity in alike if there.get(_moov_of(identity))]
+        if not alike or not shown:
+            return None
+        start = alike[0][1].data_offset
+        walk = await walk_fragments(io, handle, disk, ref, start, claimed=row.fragments, beyond=False)
+    finally:
+        await io.calls.run(io.device.close, handle)
+    used = {part.track for record, _ in walk.good for part in record.parts}
+    alike = [
+        (head, identity)
+        for head, identity in alike
+        if identity.data_offset == start
+        and max(used, default=0) < len(identity.tracks)
+        and shown <= {identity.tracks[index].track for index in used}
+    ]
+    writers = {(i.receiver, tuple((t.track, t.codec, t.timescale) for t in i.tracks)) for _, i in alike}
+    return max(alike, key=lambda pair: pair[0].ref.generation)[0] if len(writers) == 1 else None
 
 
 def _moov_of(identity: SlotIdentity) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ journal. Applying an item twice changes nothing, because a checkpoint may hold w
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -265,6 +266,12 @@ class Tables:
             opened = gaps.open_from_ns
             if opened is not None and opened <= at and gaps.open_cause not in gap_rows.RECORDER_AWAY:
                 gaps.close(at)
+
+    def tracks_shown_of(self, slot: int, generation: int) -> set[uuid.UUID]:
+        """The tracks of which the timeline has something in this life of a slot."""
+        return {
+            self.catalogue[track].id for track, table in self.spans.items() if table.of_slot(slot, generation).any()
+        }
 
     def _tables_of_slot(self, slot: int, generation: int) -> list[SpanTable]:
         if not self.slots.holds(slot, generation):
