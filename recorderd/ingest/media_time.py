@@ -20,14 +20,23 @@ REORDER_FRAMES = (
 
 
 class MediaTime:
-    """`rates` are the tracks' clocks in Hz; `watched` is the track whose frame intervals `watch` is told, -1: none."""
+    """`rates` are the tracks' clocks in Hz; `watched` is the track whose frame intervals `watch` is told, -1: none.
 
-    def __init__(self, rates: Sequence[int], watched: int, watch: MediaWatch, now_ns: int) -> None:
+    Implements `ports.ArrivalTimes`.
+    """
+
+    def __init__(self, rates: Sequence[int], watched: int, watch: MediaWatch) -> None:
         self._rates = tuple(rates)
         self._watched = watched
         self._watch = watch
         self._arrivals = tuple(ArrivalEstimate(rate) for rate in rates)
-        self.last_ns = [now_ns] * len(rates)  # when the newest unit of each track arrived
+        self._last_ns = [0] * len(rates)
+
+    def arrival_ns(self, track: int, pts: int) -> int:
+        return self._arrivals[track].arrival_ns(pts)
+
+    def last_ns(self, track: int) -> int:
+        return self._last_ns[track]
 
     def follow(self, units: Sequence[AccessUnit]) -> bool:
         """Notes all of `units` when nothing about them is in question. Otherwise `jumped` and `note` are to look at all of them, of which
@@ -58,7 +67,7 @@ class MediaTime:
         for track, pts in newest.items():
             if not arrivals[track].observe_unless_early(pts, arrival_ns, JUMP_NS):
                 return False
-            self.last_ns[track] = arrival_ns
+            self._last_ns[track] = arrival_ns
         if frames:
             self._watch.interval(longest * 1_000_000_000 // rates[watched], arrival_ns, frames)
         return True
@@ -80,7 +89,7 @@ class MediaTime:
         arrival = self._arrivals[unit.track]
         before = arrival.newest
         arrival.observe(unit.pts, unit.arrival_ns)
-        self.last_ns[unit.track] = unit.arrival_ns
+        self._last_ns[unit.track] = unit.arrival_ns
         if before and whole and unit.track == self._watched:
             step_ns = abs(unit.pts - before) * 1_000_000_000 // self._rates[unit.track]
             self._watch.interval(step_ns, unit.arrival_ns)

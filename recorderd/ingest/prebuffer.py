@@ -51,10 +51,10 @@ class Gop:
     def to_ns(self) -> int:
         return self.units[-1].arrival_ns
 
-    def add(self, unit: AccessUnit) -> int:
-        """Returns the bytes it takes."""
-        size = len(unit.data) + UNIT_OVERHEAD_BYTES
-        self.units.append(unit)
+    def add(self, units: Sequence[AccessUnit]) -> int:
+        """Returns the bytes they take."""
+        size = sum([len(unit.data) for unit in units]) + UNIT_OVERHEAD_BYTES * len(units)
+        self.units += units
         self.size_bytes += size
         return size
 
@@ -128,6 +128,12 @@ class PreBuffer:
         """Units of the session that was opened last."""
         part = self._part
         assert part is not None
+        # What nearly all sweeps bring begins nothing.
+        if self._open is not None and not self._skipping and not _may_begin(units, part.video):
+            self._size += self._open.add(units)
+            if self._size > self._share:
+                self._make_room()
+            return
         for unit in units:
             if self._begins(part, unit):
                 self._skipping = False
@@ -135,7 +141,7 @@ class PreBuffer:
                 self._open = Gop(part)
                 self._trim()
             if self._open is not None and not self._skipping:
-                self._size += self._open.add(unit)
+                self._size += self._open.add((unit,))
         if self._size > self._share:
             self._make_room()
 
@@ -211,6 +217,11 @@ class PreBuffer:
 
     def _held(self) -> list[Gop]:
         return [*self._closed, *([self._open] if self._open is not None and self._open.units else [])]
+
+
+def _may_begin(units: Sequence[AccessUnit], video: int | None) -> bool:
+    """Whether one of `units` may be a GOP's first."""
+    return video is None or any(unit.key and unit.track == video for unit in units)
 
 
 def _from(gops: Sequence[Gop], boottime_ns: int) -> Sequence[Gop]:

@@ -17,7 +17,7 @@ from recorderd.ingest.silence import EVENTS_QUIET_NS, LEAST_QUIET_NS, MediaWatch
 from recorderd.ingest.udp import UdpSide
 from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
-from recorderd.model.ports import StreamSession, StreamSink
+from recorderd.model.ports import ArrivalTimes, StreamSession, StreamSink
 from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
 from recorderd.rtsp import events
 from recorderd.rtsp.client import Client
@@ -71,7 +71,7 @@ class Session:
         wire: Wire,
         udp: UdpSide | None,
         sink: StreamSink,
-        next_session: Callable[[tuple[TrackFormat, ...], int], StreamSession],
+        next_session: Callable[[tuple[TrackFormat, ...], int, ArrivalTimes], StreamSession],
         now_ns: int,
         rate_cap: RateCap,
         patience_s: float,
@@ -106,7 +106,7 @@ class Session:
         self._kinds: list[MediaKind] = []  # per track
         self._rates: list[int] = []  # per track, Hz
         self._watched_receiver: Receiver | None = None
-        self._times = MediaTime((), -1, self.watch, now_ns)
+        self._times = MediaTime((), -1, self.watch)
         self._holes: dict[int, _Hole] = {}
         self._capped_since_ns: int | None = None
         self._behind_since_ns: int | None = None
@@ -252,7 +252,7 @@ class Session:
                     self._sink.sender_report(self._session, track, report)
             case events.Loss(track, packets):
                 self.tally.lost_packets += packets
-                hole = self._holes.setdefault(track, _Hole(self._times.last_ns[track], 0))
+                hole = self._holes.setdefault(track, _Hole(self._times.last_ns(track) or self._opened_ns, 0))
                 hole.packets += packets
             case events.Restarted(_, detail):
                 self._restart(detail)
@@ -287,7 +287,7 @@ class Session:
         self._rates = [receiver.clock_rate for receiver in receivers]
         watched = self._kinds.index(self._watched) if self._watched in self._kinds else -1
         self._watched_receiver = receivers[watched] if watched >= 0 else None
-        self._times = MediaTime(self._rates, watched, self.watch, self._now_ns)
+        self._times = MediaTime(self._rates, watched, self.watch)
 
     def _open_session(self, now_ns: int) -> None:
         codecs = self._client.codecs
@@ -295,7 +295,7 @@ class Session:
             form if form is not None else TrackFormat(codecs[track], self._rates[track])
             for track, form in enumerate(self._formats)
         )
-        self._session = self._next_session(formats, self._opened_ns or now_ns)
+        self._session = self._next_session(formats, self._opened_ns or now_ns, self._times)
         self._sink.session_opened(self._session)
         held, self._held, self._held_bytes = self._held, [], 0
         if held:

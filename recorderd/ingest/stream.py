@@ -26,7 +26,7 @@ from recorderd.ingest.wire import Wire
 from recorderd.model.causes import GapCause
 from recorderd.model.device_tls import may_send_basic
 from recorderd.model.pem import BadCertificate
-from recorderd.model.ports import Clock, StreamRequest, StreamSession, StreamSink
+from recorderd.model.ports import ArrivalTimes, Clock, StreamRequest, StreamSession, StreamSink
 from recorderd.model.stream import TrackFormat
 from recorderd.rtsp.auth import Authenticator
 from recorderd.rtsp.client import Client, Wanted
@@ -339,11 +339,11 @@ class Stream:
         if not done.done():
             session.abandon(self._clock.boottime_ns(), GapCause.CONFIGURATION, "stopped; TEARDOWN was not answered")
 
-    def _next_session(self, formats: tuple[TrackFormat, ...], started_ns: int) -> StreamSession:
+    def _next_session(self, formats: tuple[TrackFormat, ...], started_ns: int, times: ArrivalTimes) -> StreamSession:
         self.last_serial += 1
         self.status.sessions += 1
         self._set(StreamState.STREAMING, None, "")
-        return StreamSession(self.request.receiver, self.last_serial, formats, started_ns)
+        return StreamSession(self.request.receiver, self.last_serial, formats, started_ns, times)
 
     def _remark(self, text: str) -> None:
         if text not in self.status.remarks:

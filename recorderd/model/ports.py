@@ -36,6 +36,16 @@ class Clock(Protocol):
 # --- ingest -> recording ---------------------------------------------------------------------------------
 
 
+class ArrivalTimes(Protocol):
+    """When the media of one session happened, as far as who fetches it knows by now. Tracks are indices in the session's formats."""
+
+    def arrival_ns(self, track: int, pts: int) -> int:
+        """Boot time of a media time near the newest, by the minimum-delay estimate (`rtsp.arrival`)."""
+
+    def last_ns(self, track: int) -> int:
+        """When the track's newest unit arrived; 0: none has."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSession:
     """One RTSP session of a receiver, from the answer to PLAY to its end."""
@@ -44,6 +54,7 @@ class StreamSession:
     serial: int  # grows per receiver within a boot
     formats: tuple[TrackFormat, ...]
     started_ns: int  # CLOCK_BOOTTIME of the answer to PLAY
+    times: ArrivalTimes = field(repr=False, compare=False)
 
 
 class StreamSink(Protocol):

@@ -275,7 +275,6 @@ class Recorder:
         stream = self._current(session)
         if stream is None or not units:
             return
-        stream.observe(units)
         settled, hurried = [], []
         for runtime, lane in self._fed.get(session.receiver, ()):
             had_key = lane.has_key
@@ -318,7 +317,7 @@ class Recorder:
         if stream is None:
             return
         now_ns = self._clock.boottime_ns()
-        last_ns = max(stream.last_arrival_ns, default=0) or now_ns
+        last_ns = max(map(session.times.last_ns, range(len(session.formats))), default=0) or now_ns
         running = self._running(session.receiver)
         for _, run in running:
             lane = run.lanes.pop(session.receiver, None)

@@ -115,7 +115,6 @@ def recalled(held: HeldSession, token: str) -> Stream:
     past = Stream(held.session.receiver, token)
     past.open(replace(held.session, formats=held.formats))
     past.reports = list(held.reports)
-    past.observe_all(held.units)
     return past
 
 
@@ -137,7 +136,8 @@ def continues(stream: Stream, tails: Mapping[uuid.UUID, Tail], wanted: Mapping[i
     return bool(video) and all(
         (tail := tails.get(wanted[i])) is not None
         and _same_source(tail, stream, i)
-        and tail.arrival_ns == stream.last_arrival_ns[i]
+        and stream.session is not None
+        and tail.arrival_ns == stream.session.times.last_ns(i)
         for i in video
     )
 

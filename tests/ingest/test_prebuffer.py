@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 
+from recorderd.ingest.media_time import MediaTime
 from recorderd.ingest.prebuffer import PreBuffer, estimate_bytes
 from recorderd.ingest.service import Ingest
+from recorderd.ingest.silence import MediaWatch
 from recorderd.model.causes import GapCause
 from recorderd.model.media_ram import MediaRam
 from recorderd.model.ports import StreamRequest, StreamSession
@@ -20,7 +22,8 @@ REPORT = SenderReport(1 << 32, 9000, 5)
 
 
 def opened(buffer: PreBuffer, *formats: TrackFormat, serial: int = 1) -> None:
-    buffer.session_opened(StreamSession(uuid.uuid4(), serial, formats, 0))
+    times = MediaTime([form.clock_rate for form in formats], -1, MediaWatch(0))
+    buffer.session_opened(StreamSession(uuid.uuid4(), serial, formats, 0, times))
 
 
 def gops(

@@ -82,7 +82,9 @@ async def converse(seed: int) -> Strict:
         wire=wire,
         udp=None,
         sink=sink,
-        next_session=lambda formats, at: StreamSession(uuid.UUID(int=1), len(sink.sessions) + 1, formats, at),
+        next_session=lambda formats, at, times: StreamSession(
+            uuid.UUID(int=1), len(sink.sessions) + 1, formats, at, times
+        ),
         now_ns=SECOND,
         rate_cap=RateCap(),
         patience_s=20,

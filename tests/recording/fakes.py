@@ -26,6 +26,7 @@ from recorderd.model.ports import (
 )
 from recorderd.model.stream import AccessUnit, Codec, MediaKind, SenderReport, TrackFormat
 from recorderd.model.timeline import Lock, RunCause
+from recorderd.rtsp.arrival import ArrivalEstimate
 from tests.simulated_time import FakeClock
 
 VIDEO = TrackFormat(Codec.H264, 90_000, config=b"avcc", width=640, height=360, frame_rate=10.0)
@@ -257,6 +258,25 @@ class FakeEventStreams:
         return "connecting" if device in self.requests else ""
 
 
+class FakeTimes:
+    """`ports.ArrivalTimes`: units are sent when they are captured, and arrive at once."""
+
+    def __init__(self, formats: Sequence[TrackFormat]) -> None:
+        self.estimates = [ArrivalEstimate(form.clock_rate) for form in formats]
+        self.last = [0] * len(formats)
+
+    def note(self, units: Sequence[AccessUnit]) -> None:
+        for unit in units:
+            self.estimates[unit.track].observe(unit.pts, unit.arrival_ns)
+            self.last[unit.track] = unit.arrival_ns
+
+    def arrival_ns(self, track: int, pts: int) -> int:
+        return self.estimates[track].arrival_ns(pts)
+
+    def last_ns(self, track: int) -> int:
+        return self.last[track]
+
+
 @dataclass
 class FakeSource:
     """Implements `ports.StreamSource`, and is the cameras: every started receiver gets a session when `connect` is called."""
@@ -299,7 +319,8 @@ class FakeSource:
 
     def connect(self, receiver: uuid.UUID, formats: Sequence[TrackFormat] = (VIDEO, AUDIO, METADATA)) -> StreamSession:
         self.serial += 1
-        session = StreamSession(receiver, self.serial, tuple(formats), self.clock.boottime_ns())
+        times = FakeTimes(formats)
+        session = StreamSession(receiver, self.serial, tuple(formats), self.clock.boottime_ns(), times)
         self.sessions[receiver] = session
         self.frames[receiver] = 0
         self.buffers[receiver] = []
@@ -340,7 +361,12 @@ class FakeSource:
                 self.buffers[receiver][0].key and self.buffers[receiver][0].track == 0
             ):
                 self.buffers[receiver].pop(0)
-        self.sinks[receiver].units(session, units)
+        self.deliver(session, units)
+
+    def deliver(self, session: StreamSession, units: Sequence[AccessUnit]) -> None:
+        assert isinstance(session.times, FakeTimes)
+        session.times.note(units)
+        self.sinks[session.receiver].units(session, units)
 
     def report(self, receiver: uuid.UUID, track: int, report: SenderReport) -> None:
         self.sinks[receiver].sender_report(self.sessions[receiver], track, report)

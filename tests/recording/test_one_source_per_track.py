@@ -66,7 +66,7 @@ class Cameras(FakeSource):
                 data = UNIT.pack((400, 160)[track], track, len(self.sent)).ljust((400, 160)[track], b"\0")
                 units.append(AccessUnit(track, number * form.clock_rate // 10, data, now_ns, key))
                 self.sent.append(Sent(receiver, track, now_ns, key))
-            self.sinks[receiver].units(session, units)
+            self.deliver(session, units)
 
     def connect_all(self) -> None:
         for receiver in self.requests:
