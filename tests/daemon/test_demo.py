@@ -6,12 +6,14 @@ import contextlib
 import json
 import os
 import pty
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,14 +24,16 @@ from tests.daemon.test_secrets import simulated_camera
 from tests.recorder import ROOT, until
 
 pytestmark = pytest.mark.host
+AGAIN = "import os, sys; os.execv(sys.argv[1], [sys.argv[1], '-c', 'import recorderd.daemon'])"
 
 
 @contextmanager
-def make_run(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def make_run(folder: Path, *, via: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """`via`: the command that runs it as somebody else."""
     said = folder / "said"
     with said.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "recorderd.demo"],
+            [*via, sys.executable, "-m", "recorderd.demo"],
             cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out, text=True,
         )  # fmt: skip
     try:
@@ -40,8 +44,8 @@ def make_run(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
         process.wait(30)
 
 
-def ctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "recorderd.ctl.main", "--socket", "var/control", *words]
+def ctl(folder: Path, *words: str, via: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*via, sys.executable, "-m", "recorderd.ctl.main", "--socket", "var/control", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -96,6 +100,56 @@ def test_it_records_survives_a_crash_and_ends_cleanly(tmp_path: Path) -> None:
         assert said.read_text().count("Making a ring") == 1, "a second start finds the earlier recordings"
         assert "recorder off" in ctl(tmp_path, "timeline", "door", "--from", "5 min ago").stdout
     assert processes_in(tmp_path) == []
+
+
+def as_nobody() -> list[str]:
+    """The command that runs another one as a user without any right; empty where the tests are run by one.
+
+    Where the interpreter or this project lies in a folder of root's own, that user may look into folders that are not his, and write
+    nowhere else all the same.
+    """
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is absent, and the tests are run by root")
+    looking = "+dac_read_search"
+    nobody = pwd.getpwnam("nobody")
+    who = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--no-new-privs"]
+    plain = ["setpriv", *who, "--bounding-set=-all"]
+    may_look = ["setpriv", *who, f"--bounding-set=-all,{looking}", f"--inh-caps={looking}", f"--ambient-caps={looking}"]
+    for via in (plain, may_look):
+        words = [*via, sys.executable, "-c", AGAIN, sys.executable]  # the first is still executed with root's rights
+        if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode == 0:
+            return via
+    pytest.skip("no user but root can run this interpreter here")
+
+
+def test_whoever_runs_it_needs_no_right_but_to_the_folder() -> None:
+    """A user who is not root: it records, answers him, exports, and leaves only what is his."""
+    via = as_nobody()
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        folder = Path(name)
+        user = pwd.getpwnam("nobody") if via else pwd.getpwuid(os.getuid())
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        with make_run(folder, via=via) as (process, said):
+            try:
+                until(lambda: "Two simulated cameras are being recorded" in said.read_text())
+                until(lambda: recording(folder))
+            except AssertionError:
+                pytest.fail(f"{said.read_text()}\n{(folder / 'var/log').read_text()}")
+            for pid in processes_in(folder):
+                status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+                assert set(status["Uid"].split()) == {str(user.pw_uid)}
+            assert "RECORDING 2/2" in ctl(folder, "status", via=via).stdout
+            exported = ctl(folder, "export", "door", "--from", "1 min ago", "--to", "now", "-o", "door.mp4", via=via)
+            assert exported.returncode == 0, exported.stderr
+            assert (folder / "door.mp4").stat().st_size > 10_000
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        assert processes_in(folder) == []
+        said.unlink()  # the test's own
+        assert {path.lstat().st_uid for path in folder.rglob("*")} == {user.pw_uid}
+        assert sorted(path.name for path in folder.iterdir()) == ["door.mp4", "var"]
 
 
 def test_what_cannot_live_is_given_up_with_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
