@@ -117,7 +117,12 @@ class Inbound:
                 if (
                     (receiver is None and rtcp[channel] is None)
                     or buffer[position + 4] & 0xC0 != 0x80
-                    or (stop < end and buffer[stop] != DOLLAR and not self._something_starts(buffer, stop, end))
+                    or (
+                        stop < end
+                        and buffer[stop] != DOLLAR
+                        and not self._something_starts(buffer, stop, end)
+                        and not self._whole(buffer, position, stop, end)
+                    )
                 ):
                     position = self._strange_frame(buffer, position, stop, end)
                 elif stop > end:
@@ -153,6 +158,15 @@ class Inbound:
 
     def _something_starts(self, buffer: memoryview, position: int, end: int) -> bool:
         return buffer[position] in b"\r\n" or starts_message(buffer, position, end)
+
+    def _whole(self, buffer: memoryview, position: int, stop: int, end: int) -> bool:
+        """Whether a frame is to be believed although nothing known follows it: it is one of its source, and no other begins inside it, as
+        one would had the camera written only half of it."""
+        self._output.work += STRANGE_WORK + (stop - position) // 32
+        if not self._plausible(buffer[position + 1], buffer, position + 4, stop):
+            return False
+        end = min(end, stop + 16)  # as much as it takes to judge one that begins just before `stop`
+        return self._finder.find(buffer, position + 1, end) >= min(stop, end - 9)
 
     def _strange_frame(self, buffer: memoryview, position: int, stop: int, end: int) -> int:
         """A `$` that begins nothing known. A frame of a foreign channel or with nonsense in it is skipped when what follows it makes

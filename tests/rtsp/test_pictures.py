@@ -287,6 +287,28 @@ def test_a_stale_session_on_the_same_channel_does_not_mix_in():
     same(units(fed(session(clip), flat(groups))), clip)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_bytes_between_frames_that_belong_to_nothing_cost_no_frame(seed):
+    clip = clips.video(frames=75, gop=5)
+    rng = random.Random(seed)
+
+    def junk():
+        return rng.randbytes(rng.randint(1, 40)).replace(b"$", b"#")
+
+    frames = [
+        junk() + item if rng.random() < 0.1 and number else item
+        for number, item in enumerate(flat(stream(clip, size=500)))
+    ]
+    subject = session(clip)
+    whole, found, position = b"".join(frames), [], 0
+    while position < len(whole):
+        step = rng.randrange(1, 5000)
+        subject.feed(whole[position : position + step], 1)
+        found += units(subject.events())
+        position += step
+    same(found, clip)
+
+
 def truncated(frames, rng):
     """A camera that writes part of a frame when its socket is full, and then goes on with the next."""
     return [item if rng.random() > 0.02 else item[: rng.randrange(1, len(item))] for item in frames]
