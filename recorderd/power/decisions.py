@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hw.poe.controller import Grants, PortReading
 from hw.poe.vocabulary import Fault, Priority
@@ -91,6 +91,9 @@ class PortMemo:
     reserved_ns: int = 0  # the allocation is kept until then although the port is off
     pd_class: int | None = None
     backoff: Backoff = field(default_factory=Backoff)
+
+    def with_backoff(self, backoff: Backoff) -> PortMemo:
+        return self if backoff is self.backoff else replace(self, backoff=backoff)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class _Stepper:
         if reading.powered:
             self._delivers(port, reading, memo)
             return
-        memo = replace(memo, backoff=memo.backoff.not_delivering())
+        memo = memo.with_backoff(memo.backoff.not_delivering())
         if memo.phase is Phase.GRANTED and self._now - memo.granted_ns < GRANT_NS and reading.admin:
             self._wakes.append(memo.granted_ns + GRANT_NS)
             self._memo[port.label] = memo
@@ -97,7 +97,7 @@ class _Stepper:
                 "not-started", port, f"took no power within {GRANT_NS // _S} s; next try in {RETRY_GRANT_NS // _S} s"
             )
             memo = replace(memo, hold_ns=self._now + RETRY_GRANT_NS)
-        if reading.pd_class is not None:
+        if reading.pd_class is not None and reading.pd_class != memo.pd_class:
             memo = replace(memo, pd_class=reading.pd_class)
         if not reading.admin:
             self._enable(port, memo)
@@ -110,7 +110,8 @@ class _Stepper:
         else:
             if memo.phase is Phase.DELIVERING:
                 self._note("stopped", port, "the device was unplugged or draws no power")
-            self._memo[port.label] = replace(self._enter(memo, Phase.SEARCHING), refused=False)
+            memo = self._enter(memo, Phase.SEARCHING)
+            self._memo[port.label] = replace(memo, refused=False) if memo.refused else memo
 
     def _fault(self, port: PortInput, fault: Fault) -> None:
         memo = self._memo[port.label]
@@ -153,18 +154,15 @@ class _Stepper:
                 "adopted" if first else "on", port, "was already powered" if first else "powered by its controller"
             )
         if reading.delivering:
-            memo = replace(memo, backoff=memo.backoff.delivering(self._now))
+            memo = memo.with_backoff(memo.backoff.delivering(self._now))
             if memo.phase is not Phase.DELIVERING:
                 memo = self._enter(memo, Phase.DELIVERING)
         elif memo.phase is not Phase.DELIVERING:
             memo = replace(self._enter(memo, Phase.GRANTED), granted_ns=memo.granted_ns or self._now)
-        self._memo[port.label] = replace(
-            memo,
-            pd_class=pd_class,
-            refused=False,
-            reserved_ns=0,
-            allocated_mw=self._allocation(port, pd_class, reading.power_mw if reading.delivering else None),
-        )
+        allocated_mw = self._allocation(port, pd_class, reading.power_mw if reading.delivering else None)
+        if (memo.pd_class, memo.allocated_mw, memo.refused, memo.reserved_ns) != (pd_class, allocated_mw, False, 0):
+            memo = replace(memo, pd_class=pd_class, allocated_mw=allocated_mw, refused=False, reserved_ns=0)
+        self._memo[port.label] = memo
 
     def _allocation(self, port: PortInput, pd_class: int | None, measured_mw: int | None) -> int:
         if port.grants is Grants.CHIP and port.reading is not None and port.reading.allocated_mw is not None:
@@ -243,7 +241,8 @@ class _Stepper:
             if port.reading is not None and port.reading.powered and port.read_ns > self._memo[port.label].acted_ns
         )
         if measured <= self._supply.available_mw:
-            self._memory = replace(self._memory, over_since_ns=0)
+            if self._memory.over_since_ns:
+                self._memory = replace(self._memory, over_since_ns=0)
             return
         since = self._memory.over_since_ns or self._now
         self._memory = replace(self._memory, over_since_ns=since)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from recorderd.model.causes import GapCause
@@ -199,6 +199,14 @@ def rescue_step(
         alarms=tuple(alarms),
         probe=tuple(c.sight.device for c in cases if c.silent and c.kind is not Kind.REFUSES),
         silent=sum(c.silent for c in cases),
+    )
+
+
+def nothing_to_do(memory: Mapping[uuid.UUID, Silence], streaming: Collection[uuid.UUID]) -> bool:
+    """Whether a step would change nothing, whatever is seen of these cameras besides: all there are stream, and no try is remembered."""
+    return len(streaming) == len(memory) and all(
+        (silence := memory.get(device)) is not None and silence.good_since_ns != 0 and not silence.tries
+        for device in streaming
     )
 
 

@@ -19,7 +19,7 @@ from recorderd.model.ports import CameraHealth, CameraLocator, CameraPlace, Cloc
 from recorderd.model.timeline import Trust
 from recorderd.power.memory import CycleRecord, HoldRecord, Keeper, NotStored, PowerRecord
 from recorderd.power.reachability import Prober
-from recorderd.power.rescue import Alarm, Cycle, Patience, Reach, Rescue, Sight, Silence, rescue_step
+from recorderd.power.rescue import Alarm, Cycle, Patience, Reach, Rescue, Sight, Silence, nothing_to_do, rescue_step
 from recorderd.power.service import PowerService
 from recorderd.power.topics import RESCUE
 from recorderd.power.wishes import UnknownPort
@@ -100,8 +100,12 @@ class RescueService:
     def _judge(self, health: Sequence[CameraHealth], now_ns: int) -> Rescue:
         """Asks which ports are protected only while a camera is silent, and anew before anything is done or said: the answer takes a walk
         through the kernel's table of connections, several milliseconds long."""
-        if now_ns - self._protected_ns >= _PROTECTED_NS and not all(h.streaming for h in health):
-            self._ask_what_is_protected(now_ns)
+        streaming = [h.device for h in health if h.streaming]
+        if len(streaming) < len(health):
+            if now_ns - self._protected_ns >= _PROTECTED_NS:
+                self._ask_what_is_protected(now_ns)
+        elif nothing_to_do(self._memory, streaming):
+            return Rescue(self._memory)
         result = self._judge_by_what_is_known(health, now_ns)
         if (result.cycles or result.alarms) and self._protected_ns != now_ns:
             self._ask_what_is_protected(now_ns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from recorderd.model.causes import GapCause
-from recorderd.power.rescue import Alarm, Cycle, Patience, Rescue, rescue_step
+from recorderd.power.rescue import Alarm, Cycle, Patience, Rescue, nothing_to_do, rescue_step
 from tests.power.camera_world import HANGS, HARMLESS, Camera, Mood
 
 _S = 1_000_000_000
@@ -25,6 +25,7 @@ class World:
     memory: dict = field(default_factory=dict)
     cycles: list[tuple[float, Cycle]] = field(default_factory=list)
     alarms: list[tuple[float, Alarm]] = field(default_factory=list)
+    spared: int = 0  # steps that the service leaves out
 
     def step(self) -> Rescue:
         for camera in self.cameras:
@@ -34,6 +35,9 @@ class World:
         }
         sights = [c.sight(self.now, counts[c.port]) for c in self.cameras]
         result = rescue_step(self.memory, sights, round(self.now * _S), self.patience)
+        if all(s.streaming for s in sights) and nothing_to_do(self.memory, [s.device for s in sights]):
+            assert result == Rescue(self.memory), "the service would not have looked"
+            self.spared += 1
         self.memory = dict(result.memory)
         for cycle in result.cycles:
             self.cycles.append((self.now, cycle))
@@ -69,6 +73,23 @@ def test_silent_and_unreachable_is_cycled_within_20_s_and_comes_back() -> None:
     assert world.cycles[0][1].port == "2"
     assert world.cameras[1].mood is Mood.WELL
     assert not world.alarms
+
+
+def test_steps_over_cameras_that_are_all_well_are_left_out_until_one_is_not() -> None:
+    world = _world()
+    world.spared = 0
+    world.run(60)
+    assert world.spared == 60
+    world.cameras[1].falls(Mood.DEAD, world.now)
+    world.run(300)
+    assert world.cameras[1].mood is Mood.WELL
+    assert world.spared == 60, "its try is remembered, though all stream again"
+    world.run(600)
+    assert world.spared > 60 + 200, "forgotten after ten good minutes"
+    world.cameras.append(Camera("camera-5", "5"))
+    before = world.spared
+    world.run(1)
+    assert world.spared == before, "a camera that is new"
 
 
 @pytest.mark.parametrize("mood", [Mood.ENCODER_HUNG, Mood.DEAF])
