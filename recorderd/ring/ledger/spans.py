@@ -46,6 +46,27 @@ _LOOK_BACK = 4  # writers of one track that may take turns without breaking each
 _RECENT = 64  # fragments of which a withdrawal can restore the exact end
 
 
+class Span(NamedTuple):
+    """One row of `SPAN`, field by field, as plain numbers: reading them one at a time from the array takes several times as long."""
+
+    start: int
+    to: int
+    run: int
+    generation: int
+    slot: int
+    first: int
+    fragments: int
+    writer: int
+    keys: int
+    priority: int
+    cause: int
+    flags: int
+
+    @classmethod
+    def of(cls, rows: Rows, at: int) -> Span:
+        return cls._make(rows[at].item())
+
+
 class Grown(NamedTuple):
     """One fragment's share of one track, in ring time."""
 
@@ -82,25 +103,26 @@ class SpanTable:
         self._recent.append((new.slot, new.generation, new.fragment, new.to_ns))
         rows = self.table.rows
         behind = len(rows)
-        if behind and rows["from"][-1] > new.from_ns + TOUCH_NS:  # a rebuild tells of older media
+        if behind and Span.of(rows, -1).start > new.from_ns + TOUCH_NS:  # a rebuild tells of older media
             behind = int(np.searchsorted(rows["from"], new.from_ns + TOUCH_NS, "right"))
         for at in range(behind - 1, max(-1, behind - 1 - _LOOK_BACK), -1):
-            row = rows[at]
-            if row["slot"] != new.slot or row["generation"] != new.generation:
+            row = Span.of(rows, at)
+            if row.slot != new.slot or row.generation != new.generation:
                 continue
-            end = int(row["first"]) + int(row["count"])
-            if new.fragment < end and new.fragment >= row["first"] and new.to_ns <= row["to"]:
+            end = row.first + row.fragments
+            if row.first <= new.fragment < end and new.to_ns <= row.to:
                 return  # heard already: journal and checkpoint may both tell it
-            distance = new.from_ns - int(row["to"])
-            joins = row["run"] == new.run and -TOUCH_NS <= distance <= TOUCH_NS and new.fragment + 1 >= end
-            if (int(row["flags"]) | new.flags) & CUT:
+            distance = new.from_ns - row.to
+            joins = row.run == new.run and -TOUCH_NS <= distance <= TOUCH_NS and new.fragment + 1 >= end
+            if (row.flags | new.flags) & CUT:
                 joins = False  # between the two lies what was deleted
-            between = (int(row["to"]), new.from_ns)
+            between = (row.to, new.from_ns)
             if joins and not (distance > 0 and (gaps.between(*between) or buried(*between))):
-                row["to"] = max(int(row["to"]), new.to_ns)
-                row["count"] = new.fragment + 1 - int(row["first"])
-                row["keys"] = int(row["keys"]) + new.keys
-                row["flags"] |= new.flags & DAMAGED
+                stored = rows[at]
+                stored["to"] = max(row.to, new.to_ns)
+                stored["count"] = new.fragment + 1 - row.first
+                stored["keys"] = row.keys + new.keys
+                stored["flags"] = row.flags | new.flags & DAMAGED
                 self.table.touched()
                 return
             break
