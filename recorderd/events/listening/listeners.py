@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from recorderd.events.cameras import CameraEvents, NotRead
@@ -17,6 +18,19 @@ log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=1.0, most_s=60.0)
 LISTENING = "listening"
+Transport = tuple[Callable[..., Awaitable[None]], Kind]  # `listen` of its module
+
+
+def _pull_point() -> Transport:
+    from recorderd.events.listening import pullpoint
+
+    return pullpoint.listen, Kind.XML
+
+
+def _websocket() -> Transport:
+    from recorderd.events.listening import websocket
+
+    return websocket.listen, Kind.JSON
 
 
 class Listeners:
@@ -36,6 +50,7 @@ class Listeners:
         self._chance = chance or random.Random()
         self._wanted: dict[str, EventStreamRequest] = {}
         self._states: dict[str, str] = {}
+        self._transports: dict[str, Transport] = {}
         self._changed = asyncio.Event()
         self.attempts = 0
 
@@ -93,11 +108,8 @@ class Listeners:
             self._states[request.device] = state
 
     async def _hear(self, request: EventStreamRequest) -> None:
-        from recorderd.events.listening import pullpoint, websocket  # 4 MiB that few recorders need
-
         self.attempts += 1
-        by_pull_point = request.transport == "pullpoint"
-        listen, kind = (pullpoint.listen, Kind.XML) if by_pull_point else (websocket.listen, Kind.JSON)
+        listen, kind = await self._transport(request.transport)
         try:
             await listen(
                 request,
@@ -107,6 +119,12 @@ class Listeners:
             )
         finally:
             self._events.lost(request.voice)
+
+    async def _transport(self, name: str) -> Transport:
+        """Each takes some MiB that few recorders need, and longer to load than the loop may be held: a thread does it."""
+        if name not in self._transports:
+            self._transports[name] = await asyncio.to_thread(_pull_point if name == "pullpoint" else _websocket)
+        return self._transports[name]
 
     async def _read(self, request: EventStreamRequest, kind: Kind, document: bytes, arrival_ns: int) -> Answer:
         return await self._events.read(request.voice, request.device, kind, document, arrival_ns)
