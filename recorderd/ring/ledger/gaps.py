@@ -68,6 +68,8 @@ class GapTable:
         """Whether any gap was noted that overlaps [from, to)."""
         if self.open_from_ns is not None and self.open_from_ns < to_ns:
             return True
+        if not len(self.table) or int(self.table.reach()[-1]) <= from_ns:
+            return False  # as every fragment finds that follows the one before
         near = self.table.rows[self.table.near(from_ns, to_ns)]
         return bool(((near["to"] > from_ns) & (near["from"] < to_ns)).any())
 

@@ -47,8 +47,10 @@ class SlotTable:
             row["used"], row["generation"], row["order"] = 1, generation, 0
             row["recording"], row["from"], row["to"] = recording, from_ns, to_ns
             return
-        row["from"] = min(int(row["from"]), from_ns)
-        row["to"] = max(int(row["to"]), to_ns)
+        if row["from"] > from_ns:
+            row["from"] = from_ns
+        if row["to"] < to_ns:
+            row["to"] = to_ns
 
     def closed(self, slot: int, generation: int, order: int) -> None:
         row = self._row(slot)

@@ -62,10 +62,16 @@ class Tables:
     # --- names and times ---------------------------------------------------------------------------------
 
     def spans_of(self, track: int) -> SpanTable:
-        return self.spans.setdefault(track, SpanTable())
+        table = self.spans.get(track)
+        if table is None:
+            table = self.spans[track] = SpanTable()
+        return table
 
     def gaps_of(self, track: int) -> GapTable:
-        return self.gaps.setdefault(track, GapTable())
+        table = self.gaps.get(track)
+        if table is None:
+            table = self.gaps[track] = GapTable()
+        return table
 
     def recording_of(self, track: int) -> int:
         return self.catalogue[track].parent
