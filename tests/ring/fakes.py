@@ -19,6 +19,7 @@ from recorderd.ring.disk_threads import DiskCalls, InlineCalls
 from recorderd.ring.formatting import format_ring
 from recorderd.ring.profiles import HDD, Profile
 from recorderd.ring.ring import Ring
+from recorderd.ring.store import Store
 from tests.ring.sim_disk import SimDisk
 from tests.simulated_time import FakeClock
 
@@ -296,6 +297,14 @@ def ring_on(
         head=head,
         memory=memory,
     )
+
+
+async def mounted(disk: SimDisk, clock: FakeClock, ledger: ListLedger) -> tuple[Ring, Store]:
+    """A ring on a disk that was formatted, ready to record."""
+    ring = ring_on(disk, clock, ledger)
+    assert await ring.mount()
+    assert ring.store is not None
+    return ring, ring.store
 
 
 async def contents(ring: Ring) -> dict[SlotRef, list[int]]:

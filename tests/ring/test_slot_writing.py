@@ -14,7 +14,7 @@ from recorderd.ring import slot_writing
 from recorderd.ring.buffers import BufferPool, WritesInFlight
 from recorderd.ring.files import slot_path
 from recorderd.ring.layout import BLOCK, SIDE_OFFSETS, RowFlag, SideBlock, SlotState, crc32
-from tests.ring.fakes import ListLedger, contents, feed, formatted, ring_on
+from tests.ring.fakes import ListLedger, contents, feed, formatted, mounted
 from tests.ring.sim_disk import SimDisk
 from tests.simulated_time import FakeClock, run_simulated
 
@@ -28,10 +28,7 @@ def test_of_a_slot_counts_what_was_written_before_the_write_that_failed(
     async def main(clock: FakeClock) -> None:
         disk = SimDisk()
         await formatted(disk)
-        ring = ring_on(disk, clock, ListLedger())
-        assert await ring.mount()
-        store = ring.store
-        assert store is not None
+        ring, store = await mounted(disk, clock, ListLedger())
         one = feed(ring, clock)
         one.append(0, 5_000)
         await ring.tick()
@@ -72,10 +69,7 @@ def test_slots_share_a_job_of_a_disk_thread_but_not_its_failures(monkeypatch: py
     async def main(clock: FakeClock) -> None:
         disk = SimDisk()
         await formatted(disk)
-        ring = ring_on(disk, clock, ListLedger())
-        assert await ring.mount()
-        store = ring.store
-        assert store is not None
+        ring, store = await mounted(disk, clock, ListLedger())
         feeds = [feed(ring, clock, n) for n in range(5)]
         for one in feeds:
             one.append(0, 20_000)
@@ -106,15 +100,12 @@ def test_a_full_slot_is_no_longer_virgin_however_much_the_next_fragment_left_fre
     async def main(clock: FakeClock) -> None:
         disk = SimDisk()
         await formatted(disk, slots=4, slot_bytes=4 << 20)
-        ring = ring_on(disk, clock, ListLedger())
-        assert await ring.mount()
+        ring, store = await mounted(disk, clock, ListLedger())
         one = feed(ring, clock)
         for serial in range(3):
             one.append(serial, 2_300_000)  # the second does not fit behind the first
             await ring.tick()
             clock.advance(1)
-        store = ring.store
-        assert store is not None
         assert store.table.count(SlotState.CLOSED) == 2
         for slot in store.table.in_state(SlotState.CLOSED):
             assert RowFlag.VIRGIN not in store.table.flags(slot)
@@ -127,10 +118,7 @@ def test_side_blocks_of_an_open_slot_alternate_through_its_own_file() -> None:
     async def main(clock: FakeClock) -> None:
         disk, ledger = SimDisk(), ListLedger()
         await formatted(disk)
-        ring = ring_on(disk, clock, ledger)
-        assert await ring.mount()
-        store = ring.store
-        assert store is not None
+        ring, store = await mounted(disk, clock, ledger)
         one = feed(ring, clock)
         one.append(0, 5_000)
         await ring.tick()

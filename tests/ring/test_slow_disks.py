@@ -35,6 +35,21 @@ async def test_the_queue_for_a_slow_disk_is_bounded_and_says_so(started: Started
     assert one.acknowledged == [0, 1, 2, 3, 4, 6]
 
 
+async def threaded(disk: SimDisk, clock: SystemClock) -> Ring:
+    """A ring on real threads and a real clock, ready to record."""
+    ring = Ring(
+        open_device=lambda: disk,
+        make_calls=lambda: DiskThreads(clock=clock, count=3),
+        ledger=ListLedger(),
+        clock=clock,
+        boot_id=BOOT,
+        head=head,
+        retry_s=0.05,
+    )
+    assert await ring.mount()
+    return ring
+
+
 def test_a_disk_that_stalls_is_called_slow_and_nothing_is_lost() -> None:
     class Stalling(SimDisk):
         stall = threading.Event()
@@ -49,15 +64,7 @@ def test_a_disk_that_stalls_is_called_slow_and_nothing_is_lost() -> None:
         clock = SystemClock()
         disk = Stalling()
         await formatted(disk)
-        ring = Ring(
-            open_device=lambda: disk,
-            make_calls=lambda: DiskThreads(clock=clock, count=3),
-            ledger=ListLedger(),
-            clock=clock,
-            boot_id=BOOT,
-            head=head,
-        )
-        assert await ring.mount()
+        ring = await threaded(disk, clock)
         assert ring.store is not None
         ring.store.profile = replace(ring.store.profile, tick_s=0.05, slow_after_s=0.1)
         fed = feed(ring, FakeClock(), 1)
@@ -97,16 +104,7 @@ def test_a_call_that_never_returns_is_abandoned_and_the_ring_goes_on_with_new_th
         clock = SystemClock()
         disk = Hanging()
         await formatted(disk)
-        ring = Ring(
-            open_device=lambda: disk,
-            make_calls=lambda: DiskThreads(clock=clock, count=3),
-            ledger=ListLedger(),
-            clock=clock,
-            boot_id=BOOT,
-            head=head,
-            retry_s=0.05,
-        )
-        assert await ring.mount()
+        ring = await threaded(disk, clock)
 
         assert ring.store is not None
         ring.store.profile = replace(ring.store.profile, tick_s=0.05, slow_after_s=0.2, stuck_after_s=0.6)
