@@ -50,8 +50,10 @@ class BusPoll:
             next_ns = min(controller.due_ns for controller in self.watched)
             pause_s = max(_SHORTEST_PAUSE_S, (next_ns - self._clock.boottime_ns()) / _S)
             timer = loop.call_later(pause_s, self.soon.set)
-            await self.soon.wait()
-            timer.cancel()
+            try:
+                await self.soon.wait()
+            finally:
+                timer.cancel()
 
     async def _poll(self) -> None:
         now_ns = self._clock.boottime_ns()

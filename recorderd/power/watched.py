@@ -114,6 +114,7 @@ class WatchedController:
         self._changed()
 
     def failed(self, error: PoeError) -> None:
+        """It could not be opened or read: its ports are unknown until it can. Said once for each reason."""
         why = str(error)
         self.due_ns = self.early_ns = self._clock.boottime_ns() + round(_REOPEN_S * _S)
         if self.failure == why:

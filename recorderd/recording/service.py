@@ -162,11 +162,11 @@ class RecordingService:
         seconds = MAX_SLEEP_S
         if deadline is not None:
             seconds = min(seconds, max(0.0, (deadline - self._clock.boottime_ns()) / 1e9))
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
         try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _applied(self, before: Objects, change: Change) -> None:
         for token in change.touched("recording"):
