@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from recorderd.model.causes import GapCause
 from recorderd.model.ports import StoreUnavailable
-from recorderd.ring.files import HISTORIES, close_file, read_bytes, write_bytes
+from recorderd.ring.files import HISTORIES, close_file, open_file, read_bytes, write_bytes
 from recorderd.ring.formatting import history_bytes_for
 from recorderd.ring.ring import Ring
 from recorderd.ring.store import Store
@@ -79,7 +79,7 @@ class HistoryFiles:
     @contextlib.asynccontextmanager
     async def _opened(self, store: Store, file: int, *, writable: bool) -> AsyncIterator[int]:
         io = store.io
-        handle = await io.calls.run(io.device.open, HISTORIES[file], writable=writable, size=_size(store))
+        handle = await open_file(io.device, io.calls, HISTORIES[file], writable=writable, size=_size(store))
         try:
             yield handle
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from recorderd.ring.buffers import BufferPool
@@ -44,6 +45,31 @@ async def read_bytes(
         buffers.give(buffer)
     del out[size:]
     return bytes(out)
+
+
+async def open_file(device: Device, calls: DiskCalls, path: str, *, writable: bool, size: int) -> int:
+    """As `Device.open`. Nothing stays open when it is given up: cancelled, or the disk was let go. Raises OSError, UnsafeFile."""
+    lock = threading.Lock()
+    opened: list[int] = []
+    wanted = True
+
+    def call() -> int:
+        handle = device.open(path, writable=writable, size=size)
+        with lock:
+            if wanted:
+                opened.append(handle)
+                return handle
+        device.close(handle)
+        raise DiskClosed("nobody waits for the file any more")
+
+    try:
+        return await calls.run(call)
+    except BaseException:
+        with lock:
+            wanted = False
+        for handle in opened:
+            device.close(handle)
+        raise
 
 
 async def close_file(device: Device, calls: DiskCalls, handle: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from recorderd.ring.border import SlotRef
-from recorderd.ring.files import close_file, read_bytes, slot_path
+from recorderd.ring.files import close_file, open_file, read_bytes, slot_path
 from recorderd.ring.layout import (
     MOOV_OFFSET,
     CorruptStructure,
@@ -118,7 +118,9 @@ async def read_slot(
     lease = store.leases.take(ref, seconds, hold=hold)
     try:
         io = store.io
-        handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=False, size=store.identity.slot_bytes)
+        handle = await open_file(
+            io.device, io.calls, slot_path(ref.slot), writable=False, size=store.identity.slot_bytes
+        )
         try:
             reader = SlotReader(store, lease, handle)
             reader.check()

@@ -16,6 +16,9 @@ from recorderd.model.causes import GapCause
 from recorderd.model.ports import StoreUnavailable
 from recorderd.ring.device import FileDevice
 from recorderd.ring.disk_threads import DiskClosed, DiskThreads
+from recorderd.ring.fsck.check import check_ring
+from recorderd.ring.layout import SlotState
+from recorderd.ring.ledger.ledger import RingLedger
 from recorderd.ring.playback import find_extents, follow, play
 from recorderd.ring.ring import Ring
 from tests.media import clips
@@ -192,6 +195,50 @@ def test_a_read_that_never_returns_does_not_keep_its_reader(tmp_path: Path, monk
                 assert store.leases.count() == 0
             finally:
                 gate.set()
+
+    asyncio.run(main())
+
+
+@WAYS
+def test_a_check_of_the_ring_ends_and_blames_no_slot(
+    let_go: LetGo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed, left = threading.Event(), threading.Event()
+    plain = FileDevice.read
+
+    def read(self: FileDevice, handle: int, buffer: memoryview, offset: int) -> None:
+        if armed.is_set():
+            armed.clear()
+            left.wait(60)
+        plain(self, handle, buffer, offset)
+
+    monkeypatch.setattr(FileDevice, "read", read)
+
+    async def main() -> None:
+        async with recorded(tmp_path / "ring") as (ring, clock):
+            await record(ring, clock, *session_units(clips.video(frames=150)))
+            store, ledger = ring.mounted(), ring.ledger
+            assert isinstance(ledger, RingLedger)
+            closed_slots = store.table.count(SlotState.CLOSED)
+            progress: list[int] = []
+            going: list[asyncio.Task[None]] = []
+
+            async def go() -> None:
+                await let_go(ring)
+                left.set()
+
+            def counted(done: int, _all: int) -> None:
+                progress.append(done)
+                if done == 1:
+                    armed.set()  # the next read, which is the check's, goes on when the ring has left
+                    going.append(asyncio.create_task(go()))
+
+            with pytest.raises(DiskClosed):
+                await asyncio.wait_for(check_ring(store, ledger, deep=True, progress=counted), 30)
+            await going[0]
+            assert len(progress) < closed_slots
+            assert store.leases.count() == 0
+            await nothing_open(tmp_path / "ring")
 
     asyncio.run(main())
 

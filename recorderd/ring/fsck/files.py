@@ -5,6 +5,7 @@ from __future__ import annotations
 from recorderd.model.disk_files import CONFIGURATION_BYTES, CONFIGURATIONS
 from recorderd.ring.checkpoints import CheckpointFiles, CheckpointTooLarge
 from recorderd.ring.device import FormatDevice, UnsafeFile
+from recorderd.ring.disk_threads import DiskClosed, DiskStuck
 from recorderd.ring.files import (
     CATALOGUES,
     CHECKPOINTS,
@@ -14,6 +15,8 @@ from recorderd.ring.files import (
     JOURNAL,
     SLOTS,
     SLOTS_PER_FOLDER,
+    close_file,
+    open_file,
     read_bytes,
     slot_folder,
     slot_path,
@@ -45,6 +48,8 @@ async def check_files(io: Io, device: FormatDevice, identity: DiskIdentity, repo
         }
         try:
             names = set(await io.calls.run(device.names, slot_folder(first)))
+        except (DiskClosed, DiskStuck):
+            raise
         except OSError as error:
             report.add(Severity.ERROR, "I6", slot_folder(first), f"cannot be listed: {error.strerror or error}")
             continue
@@ -56,15 +61,17 @@ async def check_files(io: Io, device: FormatDevice, identity: DiskIdentity, repo
 
 async def _check_file(io: Io, name: str, size: int, report: Report) -> None:
     try:
-        handle = await io.calls.run(io.device.open, name, writable=False, size=size)
+        handle = await open_file(io.device, io.calls, name, writable=False, size=size)
     except FileNotFoundError:
         report.add(Severity.ERROR, "I6", name, "is missing")
     except UnsafeFile as error:
         report.add(Severity.ERROR, "I6", name, str(error))
+    except (DiskClosed, DiskStuck):
+        raise
     except OSError as error:
         report.add(Severity.ERROR, "I6", name, f"cannot be opened: {error.strerror or error}")
     else:
-        await io.calls.run(io.device.close, handle)
+        await close_file(io.device, io.calls, handle)
 
 
 async def check_checkpoints(store: Store, report: Report, *, repair: bool) -> None:
@@ -89,7 +96,7 @@ async def check_checkpoints(store: Store, report: Report, *, repair: bool) -> No
 
 async def _check_identity(store: Store, report: Report, *, repair: bool) -> None:
     io = store.io
-    handle = await io.calls.run(io.device.open, IDENTITY, writable=repair, size=IDENTITY_BYTES)
+    handle = await open_file(io.device, io.calls, IDENTITY, writable=repair, size=IDENTITY_BYTES)
     try:
         data = await read_bytes(io.device, io.calls, io.buffers, handle, 0, IDENTITY_BYTES)
         for copy, at in (("first", 0), ("second", BLOCK)):
@@ -103,7 +110,7 @@ async def _check_identity(store: Store, report: Report, *, repair: bool) -> None
                     done = "written anew"
                 report.add(Severity.WARNING, "I8", IDENTITY, f"its {copy} copy is damaged: {error}", done)
     finally:
-        await io.calls.run(io.device.close, handle)
+        await close_file(io.device, io.calls, handle)
 
 
 async def _write_both(store: Store) -> str:

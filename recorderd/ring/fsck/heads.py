@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from recorderd.ring.border import SlotRef
-from recorderd.ring.files import read_bytes, slot_path, write_bytes
+from recorderd.ring.files import close_file, open_file, read_bytes, slot_path, write_bytes
 from recorderd.ring.fsck.findings import Report, Severity
 from recorderd.ring.layout import (
     BLOCK,
@@ -80,15 +80,15 @@ async def _open_heads(store: Store) -> list[SlotHead]:
     """Of the slots that are being written and have something durable. Raises OSError."""
     io, found = store.io, []
     for slot in [slot for slot in store.live.values() if slot.durable]:
-        handle = await io.calls.run(
-            io.device.open, slot_path(slot.ref.slot), writable=False, size=store.identity.slot_bytes
+        handle = await open_file(
+            io.device, io.calls, slot_path(slot.ref.slot), writable=False, size=store.identity.slot_bytes
         )
         try:
             identity = await read_slot_identity(io, handle)
             if identity is not None and identity.ref == slot.ref and await moov_is_good(io, handle, identity):
                 found.append(SlotHead(slot.ref, identity))
         finally:
-            await io.calls.run(io.device.close, handle)
+            await close_file(io.device, io.calls, handle)
     return found
 
 
@@ -98,7 +98,7 @@ async def _same_writer(store: Store, ledger: RingLedger, ref: SlotRef, sound: Se
     row = store.table.summary(ref.slot)
     alike = [(h, h.identity) for h in sound if h.identity is not None and h.identity.recording == row.recording]
     shown = ledger.tables.tracks_shown_of(*ref)
-    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=False, size=disk.slot_bytes)
+    handle = await open_file(io.device, io.calls, slot_path(ref.slot), writable=False, size=disk.slot_bytes)
     try:
         there: dict[tuple[int, int, int], bool] = {}
         for moov in {_moov_of(identity) for _, identity in alike if identity.moov_crc}:
@@ -110,7 +110,7 @@ async def _same_writer(store: Store, ledger: RingLedger, ref: SlotRef, sound: Se
         start = alike[0][1].data_offset
         walk = await walk_fragments(io, handle, disk, ref, start, claimed=row.fragments, beyond=False)
     finally:
-        await io.calls.run(io.device.close, handle)
+        await close_file(io.device, io.calls, handle)
     used = {part.track for record, _ in walk.good for part in record.parts}
     alike = [
         (head, identity)
@@ -133,15 +133,15 @@ async def _mend(store: Store, head: SlotHead, model: SlotHead) -> str:
     io, slot_bytes = store.io, store.identity.slot_bytes
     leases = [store.leases.take(each.ref, _LEASE_S) for each in (head, model)]
     try:
-        source = await io.calls.run(io.device.open, slot_path(model.ref.slot), writable=False, size=slot_bytes)
+        source = await open_file(io.device, io.calls, slot_path(model.ref.slot), writable=False, size=slot_bytes)
         try:
             first = await read_bytes(io.device, io.calls, io.buffers, source, 0, BLOCK)
             moov = await read_bytes(io.device, io.calls, io.buffers, source, MOOV_OFFSET, model.identity.moov_bytes)
         finally:
-            await io.calls.run(io.device.close, source)
+            await close_file(io.device, io.calls, source)
         if model.identity.moov_crc not in (0, crc32(moov)) or not store.table.is_current(head.ref):
             return ""
-        handle = await io.calls.run(io.device.open, slot_path(head.ref.slot), writable=True, size=slot_bytes)
+        handle = await open_file(io.device, io.calls, slot_path(head.ref.slot), writable=True, size=slot_bytes)
         try:
             if head.identity is None:
                 identity = await _identity_like(store, handle, head.ref, model.identity)
@@ -153,7 +153,7 @@ async def _mend(store: Store, head: SlotHead, model: SlotHead) -> str:
             await write_bytes(io.device, io.calls, io.buffers, handle, MOOV_OFFSET, moov + free_box(room))
             await io.calls.run(io.device.datasync, handle)
         finally:
-            await io.calls.run(io.device.close, handle)
+            await close_file(io.device, io.calls, handle)
     finally:
         for lease in leases:
             store.leases.end(lease)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from recorderd.model.causes import GapCause
 from recorderd.ring.border import SlotRef
 from recorderd.ring.device import UnsafeFile
-from recorderd.ring.files import read_bytes, slot_path
+from recorderd.ring.disk_threads import DiskClosed, DiskStuck
+from recorderd.ring.files import close_file, open_file, read_bytes, slot_path
 from recorderd.ring.fsck.findings import Report, Severity
 from recorderd.ring.fsck.heads import SlotHead, moov_is_good
 from recorderd.ring.layout import (
@@ -39,6 +40,8 @@ async def check_slot(
         return await _check(store, ledger, ref, lease, report, deep=deep, repair=repair)
     except UnsafeFile as error:
         report.add(Severity.ERROR, "I6", f"slot {slot}", str(error))
+    except (DiskClosed, DiskStuck):
+        raise
     except OSError as error:
         report.add(Severity.ERROR, "I1", f"slot {slot}", f"cannot be read: {error.strerror or error}")
     finally:
@@ -50,7 +53,7 @@ async def _check(
     store: Store, ledger: RingLedger, ref: SlotRef, lease: Lease, report: Report, *, deep: bool, repair: bool
 ) -> SlotHead | None:
     io, slot_bytes = store.io, store.identity.slot_bytes
-    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=repair, size=slot_bytes)
+    handle = await open_file(io.device, io.calls, slot_path(ref.slot), writable=repair, size=slot_bytes)
     try:
         identity = await read_slot_identity(io, handle)
         subject = f"slot {ref.slot}"
@@ -84,14 +87,14 @@ async def _check(
         report.slots_checked += 1
         return SlotHead(ref, identity, identity is None or await moov_is_good(io, handle, identity))
     finally:
-        await io.calls.run(io.device.close, handle)
+        await close_file(io.device, io.calls, handle)
 
 
 async def show_slot(store: Store, ref: SlotRef) -> str:
     """Tells the ledger again of everything in a closed slot; returns what was done. Raises OSError."""
     io = store.io
     lease = store.leases.take(ref, _LEASE_S)
-    handle = await io.calls.run(io.device.open, slot_path(ref.slot), writable=False, size=store.identity.slot_bytes)
+    handle = await open_file(io.device, io.calls, slot_path(ref.slot), writable=False, size=store.identity.slot_bytes)
     try:
         identity = await read_slot_identity(io, handle)
         if identity is None or (identity.disk_id, identity.ref) != (store.disk_id, ref):
@@ -101,7 +104,7 @@ async def show_slot(store: Store, ref: SlotRef) -> str:
             io, handle, store.identity, ref, identity.data_offset, claimed=fragments, beyond=False
         )
     finally:
-        await io.calls.run(io.device.close, handle)
+        await close_file(io.device, io.calls, handle)
         store.leases.end(lease)
     for record, _ in walk.good:
         for update in span_updates(record, ref, identity):
