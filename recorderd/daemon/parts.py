@@ -27,6 +27,7 @@ from recorderd.control.storage import StorageFace
 from recorderd.control.system import SystemFace
 from recorderd.control.time import TimeFace
 from recorderd.control.timeline import TimelineFace
+from recorderd.daemon.heap import HeapKeeper, this_heap
 from recorderd.daemon.measuring import Measuring
 from recorderd.daemon.power_parts import build_power_parts
 from recorderd.daemon.watchdog import LoopProbe, Service, Vital
@@ -295,6 +296,7 @@ def build(settings: Settings, surroundings: Surroundings) -> Parts:
             Service("storage", storage.run),
             Service("configuration mirror", mirroring.run),
             Service("measuring", measuring.run),
+            Service("heap", HeapKeeper(this_heap(), clock).run),
             Service("network", network.service.run),
             Service("time", network.keeper.run),
             *power_parts.services(),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from recorderd.daemon.heap import MallInfo
 from recorderd.model.causes import GapCause as Cause
 from tests.e2e.faults import TROUBLES, Trouble
 from tests.e2e.rig import Rig
@@ -35,26 +36,6 @@ SHORT_S = 20.0  # who hangs for less keeps the session, and has lost packets
 MIB = 1 << 20
 
 
-class _MallInfo(ctypes.Structure):
-    """struct mallinfo2, mallinfo(3)."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Memory:
     """In bytes. `kept` is what grows on purpose: the ledger's rows, which are the ring's data and bounded, and the extents that this test's
@@ -69,7 +50,7 @@ class Memory:
     def now(cls, rig: Rig, capfd: pytest.CaptureFixture[str]) -> Memory:
         gc.collect()
         libc = ctypes.CDLL(None)
-        libc.mallinfo2.restype = _MallInfo
+        libc.mallinfo2.restype = MallInfo
         libc.malloc_trim(0)
         heap = libc.mallinfo2()
         capfd.readouterr()
