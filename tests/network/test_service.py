@@ -25,7 +25,7 @@ from recorderd.model.network import (
     UplinkIPv6,
 )
 from recorderd.model.ports import Event
-from recorderd.network import topics
+from recorderd.network import service, topics
 from recorderd.network.patience import Patience
 from recorderd.network.service import NetworkService
 from recorderd.network.transaction import Refused
@@ -187,13 +187,15 @@ DRIFTS = [
 ]
 
 
-def test_drift_by_hand_is_repaired_and_told(lab: Lab, tmp_path: Path) -> None:
+def test_drift_by_hand_is_repaired_and_told(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "GATHER_S", 0.05)
+    monkeypatch.setattr(service, "APART_S", 0.25)
     made = Running(tmp_path)
 
     async def tell() -> None:
         before = picture()
         for drift in DRIFTS:
-            await asyncio.sleep(1.2)  # what was on its way has arrived: the drift alone must be noticed
+            await asyncio.sleep(service.APART_S + 0.2)  # what was on its way has arrived: the drift alone must be noticed
             made.service._patience = Patience()
             made.heard.events.clear()
             run(*drift.split())

@@ -68,7 +68,7 @@ def test_a_lease_is_taken_kept_and_given_up(lab: Lab, tmp_path: Path) -> None:
 
 def test_without_a_server_the_fall_back_holds_until_one_comes(lab: Lab, tmp_path: Path) -> None:
     room = Room(tmp_path)
-    units = ProcessUnits(tmp_path, only=frozenset({DHCP}))
+    units = ProcessUnits(tmp_path, only=frozenset({DHCP}), instead={"-T 2 -A 20": "-T 1 -A 3"})
     room.transactions._units = units
     taken = candidate("02:00:00:00:00:00", 0)  # the first choice is somebody else's
     lab.inside("u", "ip", "addr", "add", f"{taken}/16", "dev", "eth0")
