@@ -195,7 +195,9 @@ def test_drift_by_hand_is_repaired_and_told(lab: Lab, tmp_path: Path, monkeypatc
     async def tell() -> None:
         before = picture()
         for drift in DRIFTS:
-            await asyncio.sleep(service.APART_S + 0.2)  # what was on its way has arrived: the drift alone must be noticed
+            await asyncio.sleep(
+                service.APART_S + 0.2
+            )  # what was on its way has arrived: the drift alone must be noticed
             made.service._patience = Patience()
             made.heard.events.clear()
             run(*drift.split())

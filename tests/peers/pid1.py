@@ -77,7 +77,7 @@ def run(stage: Path, job: str, files: dict[str, str] | None = None, timeout_s: f
         target.write_text(text)
     source = shared / "src"
     for package in ("recorderd", "hw"):
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, source / package)  # compiled, as it would be where it is installed
     (stage / "binds").write_text(
         f"{source} /opt/recorderd/src\n{sysconfig.get_path('purelib')} /opt/recorderd/site\n{sys.base_prefix} /opt/recorderd/python\n"
     )

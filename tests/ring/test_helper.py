@@ -186,9 +186,16 @@ def served(tmp_path: Path) -> Iterator[Path]:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen()
-    thread = threading.Thread(target=serve, args=(listening, rules(tmp_path)), kwargs={"idle_s": 0.3})
+    ended = threading.Event()
+
+    def started_on_demand() -> None:
+        while not ended.is_set():
+            serve(listening, rules(tmp_path), idle_s=0.3)
+
+    thread = threading.Thread(target=started_on_demand)
     thread.start()
     yield path
+    ended.set()
     thread.join()
     listening.close()
     shutil.rmtree(folder)

@@ -79,12 +79,17 @@ python() { PYTHONPATH=/opt/recorderd/src:/opt/recorderd/site LD_LIBRARY_PATH=/op
 systemd-sysusers >/dev/null 2>&1
 systemd-tmpfiles --create recorderd.conf 2>/dev/null
 mkdir -p /srv/recorderd; mount -t tmpfs tmpfs /srv/recorderd; python /job-format.py; chown -R recorderd: /srv/recorderd
-python -m hw.sim.camera --h265-g711 --port 15540 >/job/camera &
+python -m hw.sim.camera --h265-g711 --kbit-s 6000 --texture 0.5 --port 15540 >/job/camera &
 camera=$!
 systemctl start recorderd.socket
 for i in $(seq 100); do grep -q url /job/camera && break; sleep 0.1; done
 recorderctl devices add "$(grep -o 'rtsp://[^"]*' /job/camera | head -1)" --id door --record
-for i in $(seq 100); do recorderctl --json status | grep -q .\"state\":\"recording\". && break; sleep 0.2; done
+for i in $(seq 100); do recorderctl status | grep -q '^RECORDING 1/1' && break; sleep 0.2; done
+# More than the pipes hold, so that the worker of the last export is still there when it is looked at.
+for i in $(seq 100); do
+    recorderctl export door --from "1 min ago" --to now -o /job/much.mp4 --force >/dev/null 2>&1
+    [ "$(stat -c %s /job/much.mp4)" -gt 2000000 ] && break; sleep 0.5
+done
 for i in $(seq 20); do recorderctl snapshot door -o /job/door.jpg 2>/job/snapshot && break; cat /job/snapshot; sleep 0.5; done
 for sound in copy aac; do
     recorderctl export door --from "1 min ago" --to now --audio $sound -o /job/$sound.mp4 2>&1 | sed "s/^/$sound: /"
