@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+LANES  ?= -n 2 --dist loadgroup --no-loadscope-reorder
 STAMP  := $(VENV)/.recorderd-$(shell cat setup.cfg pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
 .PHONY: help run test test-slow lint bench install clean system-packages
@@ -22,8 +23,8 @@ system-packages:
 run: $(STAMP)  ## record two simulated cameras under ./var (CAMERA=rtsp://host/path adds a real one)
 	@$(BIN)/python -m recorderd.demo $(if $(CAMERA),--camera '$(CAMERA)')
 
-test: $(STAMP) system-packages  ## the whole test suite, with its own set-up
-	$(BIN)/python -m pytest -m 'not slow and not uml and not target' $(PYTEST_ARGS)
+test: $(STAMP) system-packages  ## the whole test suite in two lanes, with its own set-up (LANES= for one)
+	$(BIN)/python -m pytest -m 'not slow and not uml and not target' $(LANES) $(PYTEST_ARGS)
 
 test-slow: $(STAMP) system-packages  ## the rungs that take long
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

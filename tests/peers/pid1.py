@@ -101,3 +101,6 @@ def _to_the_end(command: list[str], timeout_s: float) -> str:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return f"{process.communicate()[0]}\nended after {timeout_s:.0f} s\n"
+        finally:
+            if process.poll() is None:  # somebody pressed Ctrl-C
+                os.killpg(process.pid, signal.SIGKILL)
