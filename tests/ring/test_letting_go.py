@@ -243,6 +243,44 @@ def test_a_check_of_the_ring_ends_and_blames_no_slot(
     asyncio.run(main())
 
 
+def test_a_file_whose_opening_is_given_up_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that leaves while its slot is being opened."""
+    armed, inside, gate = threading.Event(), threading.Event(), threading.Event()
+    plain = FileDevice.open
+
+    def slow(self: FileDevice, path: str, *, writable: bool, size: int) -> int:
+        handle = plain(self, path, writable=writable, size=size)
+        if armed.is_set():
+            armed.clear()
+            inside.set()
+            gate.wait(60)
+        return handle
+
+    monkeypatch.setattr(FileDevice, "open", slow)
+
+    async def main() -> None:
+        async with recorded(tmp_path / "ring") as (ring, _):
+            (extent, *_) = await find_extents(ring, TRACKS[0], 0, FAR_NS)
+            before = sorted(open_files(tmp_path / "ring"))
+
+            async def read() -> None:
+                async with ring.read_slot(extent.ref):
+                    pytest.fail("it was given up")
+
+            armed.set()
+            task = asyncio.create_task(read())
+            assert await asyncio.to_thread(inside.wait, 10)
+            task.cancel()
+            await asyncio.wait([task])
+            gate.set()
+            async with asyncio.timeout(30):
+                while sorted(open_files(tmp_path / "ring")) != before:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert ring.mounted().leases.count() == 0
+
+    asyncio.run(main())
+
+
 def test_threads_that_are_closed_take_no_more_calls() -> None:
     async def main() -> None:
         threads = DiskThreads(clock=FakeClock(), count=1)
