@@ -118,6 +118,7 @@ class Lane:
     _broken: bool = False  # data was given up and no key frame has come since
     _sizes: deque[tuple[int, int]] = field(default_factory=deque)  # (arrival, bytes) of the rate window
     _window_bytes: int = 0
+    _began_ns: dict[int, int] = field(default_factory=dict)  # by track: when the first unit appended was captured
     has_key: bool = False  # a random access point of every video track went in
     closed: bool = False
 
@@ -292,6 +293,9 @@ class Lane:
         for first in cut.firsts:
             stream_track = self.tracks[first.track].stream_track
             at_ns = self.clock.anchor_time(stream_track, first.pts, first.arrival_ns)
+            # The estimate gets better in a session's first seconds. What it moves back must not come to lie before the lane's
+            # own beginning: readers take that for another run's, and leave it out.
+            at_ns = max(at_ns, self._began_ns.setdefault(first.track, at_ns))
             anchors.append(Anchor(first.track, first.pts, at_ns, self.session, self.clock.report(stream_track)))
         return tuple(anchors)
 
