@@ -62,7 +62,8 @@ def assert_decodes(file: str | Path, *, stream: str = "0") -> None:
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "warning", "-xerror", "-err_detect", "explode"]
     command += ["-i", str(file), "-map", stream, "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    said = [line for line in done.stderr.splitlines() if line.strip()]
+    # The null muxer's clock ticks at the file's average frame rate; behind a long pause pictures come faster than that.
+    said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("[null @")]
     assert done.returncode == 0, "\n".join(said)
     assert not said, "ffmpeg complains:\n" + "\n".join(said)
 
