@@ -78,7 +78,8 @@ def test_gstreamers_camera_comes_out_as_it_went_in(
             assert audio.codec == (
                 "aac" if options or sound.codec == "aac" else f"pcm_{sound.codec[3]}law".replace("u", "mu")
             )
-            assert audio.duration_s == pytest.approx(video.duration_s, abs=0.6)
+            # Sound at a wrong rate would last half or twice as long; a busy machine sends pictures up to a second later.
+            assert audio.duration_s == pytest.approx(video.duration_s, abs=1.5)
         assert play_from_a_pipe(recorder) >= len(found)
         picture = tmp_path / "door.jpg"
         assert recorder.ctl("snapshot", "door", "-o", str(picture), "--width", "200").returncode == 0
