@@ -14,11 +14,12 @@ from typing import NamedTuple, Protocol
 
 from recorderd.control.system import LoopHealth
 from recorderd.daemon.systemd import Notifier
+from recorderd.ingest.sweep import PERIOD_S
 from recorderd.model.ports import Clock
 
 log = logging.getLogger(__name__)
 BUDGET_MS = 20  # no callback of the loop may take longer
-_REMEMBERED = 620  # sweeps: a minute
+_REMEMBERED = round(60 / PERIOD_S)  # sweeps: a minute
 
 
 class Service(NamedTuple):

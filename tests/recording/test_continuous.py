@@ -11,7 +11,9 @@ from recorderd.model.causes import GapCause, RecordingState, RunKind
 from recorderd.model.device import Device
 from recorderd.model.job import JobMode
 from recorderd.model.ports import StoreUnavailable
+from recorderd.model.receiver import Receiver
 from recorderd.recording import topics
+from recorderd.recording.lane import Lane
 from tests.recording.fakes import AUDIO, HEVC, METADATA, VIDEO
 from tests.recording.house import TICK_NS, House
 
@@ -64,7 +66,7 @@ def test_active_only_when_media_reached_the_disk() -> None:
     assert announced == ["Idle", "PartiallyActive", "Error", "PartiallyActive"]
 
 
-def test_active_is_taken_back_within_the_loss_bound_and_two_ticks() -> None:
+def recorded_for_ten_seconds() -> tuple[House, Receiver, Lane]:
     house = House()
     house.recording()
     receiver = house.receiver()
@@ -72,6 +74,11 @@ def test_active_is_taken_back_within_the_loss_bound_and_two_ticks() -> None:
     house.source.connect(receiver.id, (VIDEO, AUDIO))
     house.play(10, receiver.id)
     (lane,) = house.engine.recorder.lanes()
+    return house, receiver, lane
+
+
+def test_active_is_taken_back_within_the_loss_bound_and_two_ticks() -> None:
+    house, receiver, lane = recorded_for_ten_seconds()
     assert lane.loss_bound_ns(TICK_NS) <= 6e9, "of any stream"
     house.store.stalled = True
     last_ns = house.clock.boottime_ns()
@@ -87,14 +94,8 @@ def test_active_is_taken_back_within_the_loss_bound_and_two_ticks() -> None:
 
 
 def test_whether_a_healthy_stream_is_within_its_bound_is_told_without_working_anything_off() -> None:
-    house = House()
-    house.recording()
-    receiver = house.receiver()
-    house.job("j1")
-    house.source.connect(receiver.id, (VIDEO, AUDIO))
-    house.play(10, receiver.id)
+    house, receiver, lane = recorded_for_ten_seconds()
     house.play(0.7, receiver.id)
-    (lane,) = house.engine.recorder.lanes()
     before = lane.counters.units
     assert lane.within_loss_bound(TICK_NS, TICK_NS)
     assert lane.counters.units == before
