@@ -74,12 +74,12 @@ def _credentials(parser: argparse.ArgumentParser) -> None:
         "--allow-basic",
         action="store_true",
         default=None,
-        help="allow Basic authentication without TLS and a checked certificate",
+        help="send the password by Basic authentication on any connection; else only over TLS with --certificates standard",
     )
     parser.add_argument(
         "--certificates",
         choices=[c.value for c in CertificateValidation],
-        help="how the device's is checked where TLS is used: not; also for its name (standard); not for its name (limited)",
+        help="how its certificate is checked where TLS is used: off: not; limited: for its authority; standard: also for its name",
     )
     parser.add_argument(
         "--ca-file",
@@ -146,11 +146,8 @@ def _trust(arguments: argparse.Namespace) -> _Trust:
 
 def _authorities(path: str) -> tuple[str, ...]:
     """The certificates of a PEM file. Raises `Failure`."""
-    from recorderd.model.pem import (
-        MAX_FILE_BYTES,
-        BadCertificate,
-        certificates_in,
-    )  # only with --ca-file: start-up counts
+    # Only with --ca-file: start-up counts.
+    from recorderd.model.pem import MAX_FILE_BYTES, BadCertificate, certificates_in
 
     name = printable(path, 200)
     try:

@@ -31,7 +31,7 @@ def context_for(certificates: CertificateCheck) -> ssl.SSLContext:
     checks = certificates.validation is not CertificateValidation.OFF
     if checks and certificates.authorities:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        load(context, certificates.authorities)
+        load_authorities(context, certificates.authorities)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     else:
         context = ssl.create_default_context()
@@ -45,7 +45,7 @@ def context_for(certificates: CertificateCheck) -> ssl.SSLContext:
     return context
 
 
-def load(context: ssl.SSLContext, authorities: Sequence[str]) -> None:
+def load_authorities(context: ssl.SSLContext, authorities: Sequence[str]) -> None:
     """Raises `BadCertificate` for what is no X.509 certificate."""
     for authority in authorities:
         der = der_of(authority)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from recorderd.model.device import CertificateValidation, Device
-from recorderd.model.device_tls import load
+from recorderd.model.device_tls import load_authorities
 from recorderd.model.faults import BadConfiguration
 from recorderd.model.pem import MAX_CERTIFICATES, MAX_TEXT_BYTES, BadCertificate, as_text, der_of
 
@@ -20,7 +20,7 @@ def checked(given: tuple[str, ...]) -> tuple[str, ...]:
         )
     try:
         kept = tuple(dict.fromkeys(as_text(der_of(each)) for each in given))
-        load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), kept)
+        load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), kept)
     except BadCertificate as error:
         raise BadConfiguration(
             f"a CA certificate cannot be used: {error}",
