@@ -24,8 +24,9 @@ _ERROR, _DONE = 2, 3
 _MULTI_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _TYPE_MASK = 0x3FFF  # the two bits above say how the attribute is to be read
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
+HEADER = struct.Struct("=IHHII")
+ATTRIBUTE = struct.Struct("=HH")
+NDMSG = struct.Struct("=BxxxiHBB")  # what a message about a neighbour begins with: family, link, state, flags, type
 _DATAGRAM_BYTES = 64 * 1024
 _ANSWER_MAX_BYTES = 32 << 20
 _DUMP_ATTEMPTS = 5
@@ -44,22 +45,22 @@ class Message(NamedTuple):
 def parse(data: bytes) -> Iterator[Message]:
     """The messages of one datagram. What does not fit its own length ends it."""
     offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size or offset + length > len(data):
+    while offset + HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        if length < HEADER.size or offset + length > len(data):
             return
-        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length])
+        yield Message(kind, flags, sequence, data[offset + HEADER.size : offset + length])
         offset += (length + 3) & ~3
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     """The attributes from `offset` on, by type. Of a type that comes twice the last counts; what is malformed ends it."""
     found = {}
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size or offset + length > len(data):
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size or offset + length > len(data):
             break
-        found[kind & _TYPE_MASK] = data[offset + _ATTRIBUTE.size : offset + length]
+        found[kind & _TYPE_MASK] = data[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
     return found
 
@@ -78,8 +79,8 @@ def attribute(kind: int, value: bytes | int) -> bytes:
     """One attribute, padded. A number takes four bytes."""
     if isinstance(value, int):
         value = value.to_bytes(4, sys.byteorder)
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+    length = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
 class Answer:
@@ -117,7 +118,7 @@ def _asking(protocol: int, kind: int, flags: int, body: bytes) -> socket.socket:
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
         sock.bind((0, 0))
-        sock.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | REQUEST, _SEQUENCE, 0) + body)
+        sock.send(HEADER.pack(HEADER.size + len(body), kind, flags | REQUEST, _SEQUENCE, 0) + body)
     except OSError:
         sock.close()
         raise

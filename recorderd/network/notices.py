@@ -1,14 +1,15 @@
 """Netlink notifications of neighbours and links, as small tuples. Parsed by hand: a flood is cheap, and what nobody needs is not built.
 
-rtnetlink(7): nlmsghdr (16 bytes), then ndmsg (12) or ifinfomsg (16), then attributes of u16 length, u16 type, padded to 4.
+`hw.netlink` has the layout, and walks what comes seldom with less care for its cost.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from hw.netlink import ATTRIBUTE, HEADER, NDMSG
 
 RTM_NEWLINK, RTM_DELLINK = 16, 17
 RTM_NEWADDR, RTM_DELADDR = 20, 21
@@ -25,16 +26,9 @@ RTMGRP_IPV6_ROUTE = 0x400
 GROUPS = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 
 AF_BRIDGE = 7
-NDA_DST, NDA_LLADDR, NDA_MASTER = 1, 2, 9
-IFLA_IFNAME, IFLA_CARRIER = 3, 33
+NDA_DST, NDA_LLADDR = 1, 2
 NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent: the MAC is known
 NUD_PERMANENT = 0x80
-NTF_ROUTER = 0x80
-
-HEADER = struct.Struct("=IHHII")
-NDMSG = struct.Struct("=BxxxiHBB")
-IFINFOMSG = struct.Struct("=BxHiII")
-ATTRIBUTE = struct.Struct("=HH")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import struct
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -19,7 +18,6 @@ from recorderd.power.rescue import Reach
 WEB_PORTS = (80, 443)
 RTSP_PORT = 554
 _RTM_NEWNEIGH, _RTM_GETNEIGH = 28, 30
-_NDMSG = struct.Struct("=BxxxiHBB")  # family, link, state, flags, type
 _NDA_DST, _NDA_LLADDR = 1, 2
 _FAMILY = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _PROBE = 0x10  # NUD_PROBE, linux/neighbour.h
@@ -92,7 +90,7 @@ async def _ask_neighbour(ip: _Ip) -> bool:
     try:
         entry = await _entry(ip)
         if entry is not None and entry.state & _PRESENT and entry.lladdr:  # without one the connection attempts make it
-            body = _NDMSG.pack(_FAMILY[ip.version], entry.link, _PROBE, 0, 0)
+            body = netlink.NDMSG.pack(_FAMILY[ip.version], entry.link, _PROBE, 0, 0)
             body += netlink.attribute(_NDA_DST, ip.packed) + netlink.attribute(_NDA_LLADDR, entry.lladdr)
             await netlink.ask(_RTM_NEWNEIGH, netlink.ACK | netlink.REPLACE, body)
     except OSError:  # a time-out is one too
@@ -113,10 +111,10 @@ async def _neighbour_state(ip: _Ip) -> bool | None:
 
 
 async def _entry(ip: _Ip) -> _Entry | None:
-    for message in await netlink.dump(_RTM_GETNEIGH, _NDMSG.pack(_FAMILY[ip.version], 0, 0, 0, 0)):
-        if len(message.body) >= _NDMSG.size:
-            _, link, state, _, _ = _NDMSG.unpack_from(message.body)
-            said = netlink.attributes(message.body, _NDMSG.size)
+    for message in await netlink.dump(_RTM_GETNEIGH, netlink.NDMSG.pack(_FAMILY[ip.version], 0, 0, 0, 0)):
+        if len(message.body) >= netlink.NDMSG.size:
+            _, link, state, _, _ = netlink.NDMSG.unpack_from(message.body)
+            said = netlink.attributes(message.body, netlink.NDMSG.size)
             if said.get(_NDA_DST) == ip.packed:
                 return _Entry(state, link, said.get(_NDA_LLADDR, b""))
     return None
