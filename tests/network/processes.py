@@ -71,9 +71,7 @@ class ProcessUnits:
             "RECORDERD_DHCP": str(self.folder / "run-dhcp"),
         }
         for name in ("dnsmasq.conf", "chrony.conf"):  # files of the generation name installed paths
-            made = self.folder / "network/active" / name
-            if made.exists():
-                made.write_text(self.here(made.read_text()))
+            self._replace_paths(self.folder / "network/active" / name)
         match = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)
         assert match is not None
         line = re.sub(r"\$\{(\w+)\}", lambda m: environment[m[1]], self.here(match[1]))
@@ -86,6 +84,14 @@ class ProcessUnits:
         log = (self.folder / f"{unit}.log").open("wb")
         self.processes[unit] = subprocess.Popen(shlex.split(line), env=environment, stdout=log, stderr=log)
         log.close()
+
+    def _replace_paths(self, made: Path) -> None:
+        """In one step, and once: another unit may be reading the file as this one starts."""
+        if not made.exists() or (text := made.read_text()) == (here := self.here(text)):
+            return
+        other = made.with_suffix(".here")
+        other.write_text(here)
+        other.replace(made)
 
     def _stop(self, unit: str) -> None:
         self.started.discard(unit)
