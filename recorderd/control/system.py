@@ -79,7 +79,7 @@ class SystemFace:
             name=self.settings.recorder.name,
             version=__version__,
             verdict=verdict(cameras, ring),
-            well=all(camera.state in ("recording", "connecting") for camera in cameras if camera.due)
+            well=all(camera.state == "recording" for camera in cameras if camera.due)
             and not any(problem.severity == "error" for problem in problems),
             problems=problems,
             cameras=cameras,

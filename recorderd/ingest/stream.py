@@ -57,7 +57,11 @@ class StreamState(enum.Enum):
 
 @dataclass(slots=True)
 class StreamStatus:
-    """What is known of a receiver's stream now."""
+    """What is known of a receiver's stream now.
+
+    `cause` is why no media comes, since `since_ns`; None while it does. A new attempt says nothing better: until it succeeds or fails for
+    another reason, the last failure's cause stands. `CONNECTING` is that of the first attempt.
+    """
 
     state: StreamState = StreamState.CONNECTING
     cause: GapCause | None = GapCause.CONNECTING
@@ -208,7 +212,10 @@ class Stream:
     # --- one attempt -------------------------------------------------------------------------------------
 
     async def _attempt(self) -> Outcome:
-        self._set(StreamState.CONNECTING, GapCause.CONNECTING, "")
+        if self.status.cause is None:
+            self._set(StreamState.CONNECTING, GapCause.CONNECTING, "")
+        else:
+            self.status.state = StreamState.CONNECTING
         try:
             configured = with_options(inside_tunnel(parse_url(self.request.uri)), self.request.options)
             url = parse_url(self._url) if self._url else configured
@@ -351,8 +358,9 @@ class Stream:
             log.info("%s: %s", self.request.name, text)
 
     def _set(self, state: StreamState, cause: GapCause | None, detail: str) -> None:
+        if cause is None or cause is not self.status.cause:
+            self.status.since_ns = self._clock.boottime_ns()
         self.status.state, self.status.cause, self.status.detail = state, cause, detail
-        self.status.since_ns = self._clock.boottime_ns()
 
 
 async def _awaited(opening: Awaitable[Wire]) -> Wire | NotConnected:

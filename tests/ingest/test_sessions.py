@@ -174,6 +174,27 @@ def test_attempts_that_fail_say_why_and_back_off(fault, cause):
     assert world.camera.most_wires <= 1
 
 
+def test_the_cause_of_a_loss_stands_while_a_new_attempt_is_made():
+    async def scenario(world):
+        assert world.status().cause is GapCause.CONNECTING  # there was no attempt before
+        await world.clock.sleep(20)
+        world.camera.faults.mute = True
+        world.camera.end_all(ConnectionResetError(104, "reset"))
+        seen = []
+        for _ in range(100):
+            await world.clock.sleep(0.5)
+            status = world.status()
+            seen.append((status.state, status.cause, status.since_ns))
+        assert (StreamState.CONNECTING, GapCause.CAMERA_RESET) in {entry[:2] for entry in seen}
+        assert {entry[1] for entry in seen} == {GapCause.CAMERA_RESET, GapCause.CAMERA_SILENT}
+        assert len({entry[1:] for entry in seen}) == 2  # each since its first time
+        world.camera.faults.mute = False
+        await world.clock.sleep(60)
+        assert (world.status().state, world.status().cause) == (StreamState.STREAMING, None)
+
+    simulate(scenario)
+
+
 def test_bad_urls_are_a_matter_of_configuration():
     async def scenario(world):
         world.ingest.start(StreamRequest(receiver=RECEIVER, name="x", uri="rtsp://"), world.sink)
