@@ -20,6 +20,7 @@ from recorderd.model.network import NetworkSettings
 from recorderd.protocol.printable import printable
 
 MAX_FILE_BYTES = 1 << 20
+SWEEP_MS = 139  # why so many: `recorderd.ingest.sweep`
 
 
 class Durability(enum.StrEnum):
@@ -72,7 +73,7 @@ class Limits(Section, frozen=True):
 
 
 class Ingest(Section, frozen=True):
-    sweep_ms: Annotated[int, Meta(ge=5, le=1000)] = 97  # see `recorderd.ingest.sweep`
+    sweep_ms: Annotated[int, Meta(ge=5, le=1000)] = SWEEP_MS
 
 
 class Power(Section, frozen=True):

@@ -10,8 +10,9 @@
 
 T is three times the longest frame interval of the last minute, at least 2 s. "Media" is video, or audio where there is no video; metadata
 never counts. Where there is nothing but metadata any sign of life is media, and T is 15 s: a camera may have nothing to tell for days.
-SILENT also waits until a probe has been out for 8 s: a stream of one picture a minute is silent for longer than 10 s
-when all is well. A session that never had media is given up later each time (`patience_s`): some cameras wait for their next key frame.
+SILENT also waits until a probe has been out for 7.5 s, which with T and a tick is within those 10 s: a stream of one picture a minute is
+silent for longer than 10 s when all is well. A session that never had media is given up later each time (`patience_s`): some cameras
+wait for their next key frame.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SECOND = 1_000_000_000
 LEAST_QUIET_NS = 2 * SECOND
 EVENTS_QUIET_NS = 15 * SECOND
 SILENT_NS = 10 * SECOND
-PROBE_WAIT_NS = 8 * SECOND
+PROBE_WAIT_NS = 7 * SECOND + SECOND // 2
 PROBE_EVERY_NS = 5 * SECOND
 NO_MEDIA_NS = 10 * SECOND
 GIVE_UP_NS = 20 * SECOND

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import sub
 
 import msgspec
 
@@ -35,13 +36,15 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class TrackSamples:
-    """The samples of one track in one fragment, in decoding order; at least one. `end_pts` as in `SampleRun`."""
+    """The samples of one track in one fragment, in decoding order; at least one.
+
+    Each lasts until the decoding time of the next; only the last one's `duration` is gone by.
+    """
 
     track: int  # index in WriterSpec.tracks; its MP4 track id is one more
     kind: MediaKind
     clock_rate: int
     samples: Sequence[Sample]
-    end_pts: int
 
 
 class Fragment:
@@ -54,24 +57,36 @@ class Fragment:
 
         `lead_s`: by how many seconds all tracks of the slot begin late, so that pictures decoded before time 0 have a decoding time.
         """
-        if not tracks or any(not track.samples for track in tracks):
+        if not tracks or not all(track.samples for track in tracks):
             raise MediaError("a fragment needs at least one sample per track")
-        media = sum(len(sample.data) for track in tracks for sample in track.samples)
+        self._data: list[bytes] = []
+        columns, runs, starts = [], [], []
+        media = 0
+        self.starts_with_key = True
+        self.damaged = False
+        for track in tracks:
+            samples, lead = track.samples, lead_s * track.clock_rate
+            data = [sample.data for sample in samples]
+            pts = [sample.pts for sample in samples]
+            dts = [sample.dts for sample in samples]
+            keys = [sample.key for sample in samples]
+            sizes = list(map(len, data))
+            durations = [*map(sub, dts[1:], dts), samples[-1].duration]
+            columns.append(Columns(track.track + 1, sizes, durations, list(map(sub, pts, dts)), keys))
+            runs.append(_run(track, pts, durations, keys, lead))
+            starts.append(dts[0] + lead)
+            self._data += data
+            media += sum(sizes)
+            self.starts_with_key &= track.kind is not MediaKind.VIDEO or keys[0]
+            self.damaged |= True in [sample.damaged for sample in samples]
         if media > _MAX_BYTES:
             raise MediaError(f"fragment of {media} bytes")
-        self._data = [sample.data for track in tracks for sample in track.samples]
-        head, places = moof([_columns(track) for track in tracks])
+        head, places = moof(columns)
         self._head = bytes(head)
-        self._patches = [
-            (at, track.track, track.samples[0].dts + lead_s * track.clock_rate)
-            for at, track in zip(places, tracks, strict=True)
-        ]
+        self._patches = [(at, track.track, start) for at, track, start in zip(places, tracks, starts, strict=True)]
         self._mdat_size = MDAT_HEADER + media
         self.size: int = len(self._head) + self._mdat_size
-        self.runs: Sequence[SampleRun] = tuple(_run(track, lead_s * track.clock_rate) for track in tracks)
-        video = [track for track in tracks if track.kind is MediaKind.VIDEO]
-        self.starts_with_key: bool = all(track.samples[0].key for track in video)
-        self.damaged: bool = any(sample.damaged for track in tracks for sample in track.samples)
+        self.runs: Sequence[SampleRun] = tuple(runs)
 
     def write_into(self, buffer: memoryview, sequence: int, media_base: Sequence[int]) -> None:
         """Writes `size` bytes at the start of `buffer`.
@@ -92,25 +107,11 @@ class Fragment:
             position = end
 
 
-def _run(track: TrackSamples, lead: int) -> SampleRun:
+def _run(
+    track: TrackSamples, pts: Sequence[int], durations: Sequence[int], keys: Sequence[bool], lead: int
+) -> SampleRun:
     """Audio and metadata list no key samples: every one of them is one."""
-    keys = [n for n, sample in enumerate(track.samples) if sample.key] if track.kind is MediaKind.VIDEO else []
-    return SampleRun(
-        track.track,
-        min(sample.pts for sample in track.samples),
-        track.end_pts,
-        len(track.samples),
-        tuple(track.samples[n].pts for n in keys),
-        tuple(keys),
-        lead,
-    )
-
-
-def _columns(track: TrackSamples) -> Columns:
-    return Columns(
-        track.track + 1,
-        [len(sample.data) for sample in track.samples],
-        [sample.duration for sample in track.samples],
-        [sample.pts - sample.dts for sample in track.samples],
-        [sample.key for sample in track.samples],
-    )
+    newest = max(pts)
+    end = newest + durations[pts.index(newest)]
+    at = [n for n, key in enumerate(keys) if key] if track.kind is MediaKind.VIDEO else []
+    return SampleRun(track.track, min(pts), end, len(pts), tuple([pts[n] for n in at]), tuple(at), lead)

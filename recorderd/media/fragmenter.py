@@ -26,9 +26,6 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-
-from msgspec import Struct, structs
 
 from recorderd.media.fragment import Fragment, Sample, TrackSamples
 from recorderd.model.stream import AccessUnit, MediaKind, TrackFormat
@@ -66,17 +63,41 @@ class Cut:
     arrived_to_ns: int
 
 
-class _Ready(Struct, frozen=True, gc=False):
-    track: int
-    sample: Sample
-    part: int
+class _Part:
+    """Samples that are ready to be cut, by track; each track's in decoding order."""
+
+    def __init__(self, tracks: int) -> None:
+        self.samples: list[list[Sample]] = [[] for _ in range(tracks)]
+        self.size_bytes = 0
+
+    def __bool__(self) -> bool:
+        return any(self.samples)
+
+    def take(self, max_bytes: int) -> list[list[Sample]]:
+        """The oldest by arrival, up to `max_bytes` and `MAX_SAMPLES`, one at least."""
+        if self.size_bytes <= max_bytes and sum(map(len, self.samples)) <= MAX_SAMPLES:
+            taken, self.samples, self.size_bytes = self.samples, [[] for _ in self.samples], 0
+            return taken
+        counts = [0] * len(self.samples)
+        left = max_bytes
+        everything = [(track, sample) for track, samples in enumerate(self.samples) for sample in samples]
+        for track, sample in sorted(everything, key=lambda item: item[1].arrival_ns)[:MAX_SAMPLES]:
+            left -= len(sample.data)
+            if left < 0 and any(counts):
+                break
+            counts[track] += 1
+        taken = [samples[:count] for samples, count in zip(self.samples, counts, strict=True)]
+        self.samples = [samples[count:] for samples, count in zip(self.samples, counts, strict=True)]
+        self.size_bytes -= sum(len(sample.data) for samples in taken for sample in samples)
+        return taken
 
 
 class _Track:
     """One track's held-back units, in decoding order, and the presentation times not yet given out as decoding times."""
 
-    def __init__(self, index: int, form: TrackFormat) -> None:
+    def __init__(self, index: int, stream_track: int, form: TrackFormat) -> None:
         self.index = index
+        self.stream_track = stream_track
         self.kind = form.kind
         self.clock_rate = form.clock_rate
         self.reorder = min(max(form.reorder_depth, 0), MAX_REORDER)
@@ -135,7 +156,7 @@ class _Track:
         self.last_time = self.last_dts = samples[-1].pts
         self.last_duration = samples[-1].duration
 
-    def release(self, part: int, out: deque[_Ready], *, keep: int, expired_before_ns: int = 0) -> int:
+    def release(self, out: list[Sample], *, keep: int, expired_before_ns: int = 0) -> int:
         """Moves units that need not be held to `out`: all but the newest `keep`, and those that arrived before `expired_before_ns`.
         Returns their bytes."""
         size = 0
@@ -154,8 +175,7 @@ class _Track:
             if self.times:
                 self.last_duration = max(1, self.times[0] - self.delay - dts)
             self.last_dts = dts
-            sample = Sample(unit.data, unit.pts, dts, self.last_duration, unit.key, unit.damaged, unit.arrival_ns)
-            out.append(_Ready(self.index, sample, part))
+            out.append(Sample(unit.data, unit.pts, dts, self.last_duration, unit.key, unit.damaged, unit.arrival_ns))
             size += len(unit.data)
         return size
 
@@ -169,39 +189,47 @@ class _Track:
 
 
 class Fragmenter:
-    """For one writer. `formats` in the order of `WriterSpec.tracks`; pushed units carry the index of their track in it."""
+    """For one writer. `formats` in the order of `WriterSpec.tracks`; pushed units carry the indices that their tracks have in the session,
+    which are `stream_tracks` where they are not the same. Units of a track come in decoding order."""
 
-    def __init__(self, formats: Sequence[TrackFormat], *, hold_ns: int = HOLD_NS) -> None:
-        self._tracks = [_Track(index, form) for index, form in enumerate(formats)]
-        self._aside: list[tuple[int, AccessUnit]] = []  # pushed, with the index of the track, and not looked at yet
-        self._ready: deque[_Ready] = deque()
-        self._ready_bytes = 0
+    def __init__(
+        self, formats: Sequence[TrackFormat], stream_tracks: Sequence[int] | None = None, *, hold_ns: int = HOLD_NS
+    ) -> None:
+        names = range(len(formats)) if stream_tracks is None else stream_tracks
+        self._tracks = [_Track(n, name, form) for n, (name, form) in enumerate(zip(names, formats, strict=True))]
+        self._by_stream = {track.stream_track: track for track in self._tracks}
+        self._aside: list[AccessUnit] = []  # pushed, and not looked at yet
+        self._parts = deque([_Part(len(formats))])  # ready, oldest first; the last is the one that grows
         self._held_bytes = 0
         self._hold_ns = hold_ns
-        self._part = 0
         self._lead_s: int | None = None  # settled by the first fragment
 
     @property
     def pending_bytes(self) -> int:
         """Media bytes pushed and not yet taken."""
-        return self._ready_bytes + self._held_bytes
+        return self._held_bytes + self._ready_bytes
+
+    @property
+    def _ready_bytes(self) -> int:
+        return sum([part.size_bytes for part in self._parts])
 
     @property
     def oldest_arrival_ns(self) -> int | None:
         """Arrival of the oldest unit pushed and not yet taken; None when there is none."""
         self._work_off()
-        arrivals = [track.held[0].arrival_ns for track in self._tracks if track.held]
-        if self._ready:
-            arrivals.append(self._ready[0].sample.arrival_ns)
-        return min(arrivals, default=None)
+        return min(self._left(), default=None)
 
-    def push(self, unit: AccessUnit, track: int | None = None) -> None:
-        """Takes one unit; `track` where its index in the session is not that of the writer. Units of a track in decoding order."""
-        self._aside.append((unit.track if track is None else track, unit))
+    def _left(self) -> list[int]:
+        """Arrival of the oldest unit of each track in each place where units wait."""
+        arrivals = [track.held[0].arrival_ns for track in self._tracks if track.held]
+        return arrivals + [samples[0].arrival_ns for part in self._parts for samples in part.samples if samples]
+
+    def push(self, unit: AccessUnit) -> None:
+        self._aside.append(unit)
         self._held_bytes += len(unit.data)
 
-    def push_all(self, units: Iterable[tuple[int, AccessUnit]], size_bytes: int) -> None:
-        """Units with the indices of their tracks, and how many bytes they have together."""
+    def push_all(self, units: Iterable[AccessUnit], size_bytes: int) -> None:
+        """Units, and how many bytes they have together."""
         self._aside += units
         self._held_bytes += size_bytes
 
@@ -212,31 +240,40 @@ class Fragmenter:
         aside, self._aside = self._aside, []
         found: list[tuple[_Track, AccessUnit, list[Sample]]] = []
         for track in self._tracks:
-            units = [unit for index, unit in aside if index == track.index]
+            units = [unit for unit in aside if unit.track == track.stream_track]
             if not units:
                 continue
             samples = track.straight(units)
             if samples is None:
-                for index, unit in aside:
-                    self._push(self._tracks[index], unit)
+                for unit in aside:
+                    self._push(self._by_stream[unit.track], unit)
                 return
             found.append((track, units[-1], samples))
-        ready: list[_Ready] = []
         for track, newest, samples in found:
             track.went_straight(newest, samples)
-            ready += [_Ready(track.index, sample, self._part) for sample in samples]
-        if len(found) > 1:
-            ready.sort(key=_arrival)
-        self._ready += ready
-        self._moved(sum([len(item.sample.data) for item in ready]))
+            self._parts[-1].samples[track.index] += samples
+            self._moved(sum([len(sample.data) for sample in samples]))
 
     def _push(self, into: _Track, unit: AccessUnit) -> None:
         if into.jumped(unit):
-            self._moved(into.release(self._part, self._ready, keep=0))
+            self._release(into, keep=0)
             into.restart()
-            self._part += 1
+            self._end_part()
         into.push(unit)
-        self._moved(into.release(self._part, self._ready, keep=into.reorder + 1))
+        self._release(into, keep=into.reorder + 1)
+
+    def _release(self, track: _Track, *, keep: int, expired_before_ns: int = 0) -> None:
+        out = self._parts[-1].samples[track.index]
+        self._moved(track.release(out, keep=keep, expired_before_ns=expired_before_ns))
+
+    def _moved(self, size: int) -> None:
+        """From held to ready."""
+        self._parts[-1].size_bytes += size
+        self._held_bytes -= size
+
+    def _end_part(self) -> None:
+        if self._parts[-1]:
+            self._parts.append(_Part(len(self._tracks)))
 
     def set_format(self, track: int, new: TrackFormat) -> None:
         """New parameter sets in mid-stream: a larger reorder depth counts from here on; a smaller one would gain nothing."""
@@ -256,75 +293,35 @@ class Fragmenter:
         """
         self._work_off()
         for track in self._tracks:
-            expired_ns = now_ns - self._hold_ns
-            self._moved(track.release(self._part, self._ready, keep=track.reorder + 1, expired_before_ns=expired_ns))
+            self._release(track, keep=track.reorder + 1, expired_before_ns=now_ns - self._hold_ns)
         return self._cut(max_bytes)
 
     def flush(self, *, max_bytes: int = MAX_BYTES) -> Cut | None:
         """The same with nothing held back, at the end of a session, a run or the writer. Call until it returns None."""
         self._work_off()
         for track in self._tracks:
-            self._moved(track.release(self._part, self._ready, keep=0))
+            self._release(track, keep=0)
             track.restart()
-        self._part += 1
+        self._end_part()
         return self._cut(max_bytes)
 
-    def _moved(self, size: int) -> None:
-        """From held to ready."""
-        self._ready_bytes += size
-        self._held_bytes -= size
-
     def _cut(self, max_bytes: int) -> Cut | None:
-        if not self._ready:
+        if not self._parts[0] and len(self._parts) > 1:
+            self._parts.popleft()
+        if not self._parts[0]:
             return None
-        items = self._take_ready(max_bytes)
-        groups = [(track, [item.sample for item in items if item.track == track.index]) for track in self._tracks]
-        groups = [(track, samples) for track, samples in groups if samples]
+        taken = self._parts[0].take(max_bytes)
+        groups = [(track, samples) for track, samples in zip(self._tracks, taken, strict=True) if samples]
         if self._lead_s is None:
             self._lead_s = LEAD_S if any(track.reorders() for track in self._tracks) else 0
-        fragment = Fragment([_track_samples(samples, track) for track, samples in groups], lead_s=self._lead_s)
-        firsts = tuple(FirstSample(track.index, samples[0].pts, samples[0].arrival_ns) for track, samples in groups)
-        arrivals = [item.sample.arrival_ns for item in items]
-        left = [track.held[0].arrival_ns for track in self._tracks if track.held]
-        left += [item.sample.arrival_ns for item in self._ready]
-        arrived_to = min(max(arrivals), min(left) - 1) if left else max(arrivals)
-        return Cut(fragment, firsts, min(*arrivals, arrived_to), arrived_to)
-
-    def _take_ready(self, max_bytes: int) -> list[_Ready]:
-        """One unit at least, of one part, in the order they became ready."""
-        ready, part = self._ready, self._ready[0].part
-        if self._ready_bytes <= max_bytes and len(ready) <= MAX_SAMPLES and ready[-1].part == part:
-            self._ready, self._ready_bytes = deque(), 0
-            return list(ready)
-        items: list[_Ready] = []
-        size = 0
-        while ready and ready[0].part == part and len(items) < MAX_SAMPLES:
-            length = len(ready[0].sample.data)
-            if items and size + length > max_bytes:
-                break
-            items.append(ready.popleft())
-            size += length
-        self._ready_bytes -= size
-        return items
-
-
-def _arrival(item: _Ready) -> int:
-    return item.sample.arrival_ns
-
-
-def _track_samples(samples: Sequence[Sample], track: _Track) -> TrackSamples:
-    """Durations inside the fragment follow from the decoding times, which a violation of R may have moved since the release."""
-    timed = [
-        sample
-        if sample.dts + sample.duration == after.dts
-        else structs.replace(sample, duration=after.dts - sample.dts)
-        for sample, after in pairwise(samples)
-    ]
-    timed.append(samples[-1])
-    newest = timed[-1]
-    if newest.pts < max([sample.pts for sample in timed]):
-        newest = max(timed, key=lambda sample: sample.pts)
-    return TrackSamples(track.index, track.kind, track.clock_rate, timed, newest.pts + newest.duration)
+        fragment = Fragment(
+            [TrackSamples(track.index, track.kind, track.clock_rate, samples) for track, samples in groups],
+            lead_s=self._lead_s,
+        )
+        firsts = tuple([FirstSample(track.index, samples[0].pts, samples[0].arrival_ns) for track, samples in groups])
+        newest = max([samples[-1].arrival_ns for _, samples in groups])
+        arrived_to = min([newest, *(oldest - 1 for oldest in self._left())])
+        return Cut(fragment, firsts, min(arrived_to, *(first.arrival_ns for first in firsts)), arrived_to)
 
 
 def _nominal_duration(form: TrackFormat) -> int:

@@ -56,7 +56,9 @@ def _traf(track: Columns) -> tuple[bytearray, int, int]:
     Whatever is the same for all samples goes into `tfhd`: at 256 kbit/s, 16 bytes a sample would be more than the ring's own overhead.
     """
     count = len(track.sizes)
-    durations = [min(duration, _MAX_DURATION) for duration in track.durations]
+    durations = track.durations
+    if max(durations) > _MAX_DURATION:
+        durations = [min(duration, _MAX_DURATION) for duration in durations]
     keys = track.keys
     trun_flags = _DATA_OFFSET | _SIZES
     every_key = all(keys)

@@ -123,7 +123,7 @@ class Lane:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        self._fragmenter = Fragmenter([t.format for t in self.tracks])
+        self._fragmenter = Fragmenter([t.format for t in self.tracks], [t.stream_track for t in self.tracks])
         self.by_track = {t.track: t for t in self.tracks}
         self._by_stream = {t.stream_track: (i, t, t.format.kind is MediaKind.VIDEO) for i, t in enumerate(self.tracks)}
         has_video = any(video for _, _, video in self._by_stream.values())
@@ -145,7 +145,7 @@ class Lane:
             if self.unstorable:
                 self._count_dropped(unit)
                 continue
-            index, track, video = place
+            _, track, video = place
             if self._skip_until_key:
                 if not (video and unit.key):
                     self._count_dropped(unit)
@@ -154,7 +154,7 @@ class Lane:
             self._broken = False
             if video and unit.key:
                 self.has_key = True
-            self._fragmenter.push(unit, index)
+            self._fragmenter.push(unit)
             self._arrived(track, unit)
 
     @property
@@ -168,21 +168,19 @@ class Lane:
             return
         fresh, self._fresh = self._fresh, []
         by_stream = self._by_stream
-        found: list[tuple[int, AccessUnit]] = []
+        found: list[AccessUnit] = []
         total = 0
         for units in fresh:
-            size = 0
-            for unit in units:
-                if unit.track in by_stream:
-                    found.append((by_stream[unit.track][0], unit))
-                    size += len(unit.data)
-            if size:
-                self._grew(units[0].arrival_ns, size)
-                total += size
-        for index, track in enumerate(self.tracks):
-            own = [unit for at, unit in found if at == index]
+            own = [unit for unit in units if unit.track in by_stream]
             if own:
-                track.arrived(own[0].arrival_ns, own[-1].arrival_ns, len(own))
+                size = sum([len(unit.data) for unit in own])
+                self._grew(own[0].arrival_ns, size)
+                total += size
+                found += own
+        for track in self.tracks:
+            arrivals = [unit.arrival_ns for unit in found if unit.track == track.stream_track]
+            if arrivals:
+                track.arrived(arrivals[0], arrivals[-1], len(arrivals))
         self.counters.units += len(found)
         self._fragmenter.push_all(found, total)
 

@@ -96,18 +96,22 @@ class Inbound:
             if output.work > MAX_WORK:
                 self.behind = True
                 break
-            if end - position >= 16 and not self._garbage and self._state is _PLAYING:
-                # What nearly all frames are: whole, RTP of a known channel, another frame behind them. The rest is judged below.
-                head, length, first = _FRAME_HEAD(buffer, position)
-                stop = position + 4 + length
-                if (
-                    (receiver := by_head.get(head)) is not None
-                    and first & 0xC0 == 0x80
-                    and (buffer[stop] == DOLLAR if stop < end else stop == end)
-                ):
-                    position = receiver.interleaved(buffer, position, stop, min(end, stop + RUN_BYTES))
-                    continue
             before = position
+            if self._state is _PLAYING and not self._garbage:
+                # What nearly all frames are: whole, RTP of a known channel, another frame behind them. The rest is judged below.
+                while end - position >= 16 and output.work <= MAX_WORK:
+                    head, length, first = _FRAME_HEAD(buffer, position)
+                    stop = position + 4 + length
+                    receiver = by_head.get(head)
+                    if (
+                        receiver is None
+                        or first & 0xC0 != 0x80
+                        or not (buffer[stop] == DOLLAR if stop < end else stop == end)
+                    ):
+                        break
+                    position = receiver.interleaved(buffer, position, stop, min(end, stop + RUN_BYTES))
+                if position > before:
+                    continue
             if buffer[position] == DOLLAR:
                 if end - position < 5:
                     break

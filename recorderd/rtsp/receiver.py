@@ -99,15 +99,16 @@ class Receiver:
         The header of the first frame must be the one that such a packet has; those of the same length must then have the same.
         """
         depacketiser = self.depacketiser
-        size = len(depacketiser.fragment)
+        fragment = depacketiser.fragment
+        size = len(fragment)
         skip = 16 + size
-        if position + skip > end:
+        if position + skip > end or buffer[position + skip - 1] != fragment[-1]:
             return position
         unpack = _RUNS[size]
         length = buffer[position + 2] << 8 | buffer[position + 3]
         step = 4 + length
         head = _RUN_HEAD.pack(0x2400 | self.channel, length, self._plain)
-        tail = _RUN_TAIL.pack(self._timestamp & 0xFFFFFFFF, self._ssrc or 0) + depacketiser.fragment
+        tail = _RUN_TAIL.pack(self._timestamp & 0xFFFFFFFF, self._ssrc or 0) + fragment
         expected = first = self._sequence.expected
         append = depacketiser.pieces.append
         start, last = position, end - step
@@ -174,7 +175,8 @@ class Receiver:
     def _new_timestamp(self, timestamp: int) -> None:
         self._timestamp = timestamp
         self._pts = self._unwrapper.unwrap(timestamp)
-        self._measure(timestamp)
+        if self._output.now_ns != self._measured_ns:
+            self._measure(timestamp)
         if self._early_report is not None:
             self._sender_info(*self._early_report)
 
@@ -239,10 +241,7 @@ class Receiver:
 
     def _measure(self, timestamp: int) -> None:
         """Interarrival jitter (6.4.1), of the first new timestamp of each sweep: the others' arrival is not known."""
-        now_ns = self._output.now_ns
-        if now_ns == self._measured_ns:
-            return
-        self._measured_ns = now_ns
+        now_ns = self._measured_ns = self._output.now_ns
         transit = now_ns * self.clock_rate // 1_000_000_000 - timestamp
         if self._transit is not None:
             difference = abs(transit - self._transit)

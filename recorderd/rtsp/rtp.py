@@ -140,11 +140,11 @@ class Unwrapper:
         self._last: int | None = None
 
     def unwrap(self, timestamp: int) -> int:
-        if self._last is None:
-            self._last = timestamp
-        else:
-            self._last += signed(timestamp - self._last)
-        return self._last
+        last = self._last
+        if last is not None:
+            timestamp = last + signed(timestamp - last)
+        self._last = timestamp
+        return timestamp
 
     def near(self, timestamp: int) -> int | None:
         """`timestamp` unwrapped to the value nearest the newest media time, without moving it; None before any packet."""

@@ -53,7 +53,9 @@ def main() -> int:
     print(drawn)
     if not options.names:
         kind = "quick run" if options.quick else "full run"
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+        whose = "the distribution's" if sys.base_prefix == "/usr" else "not the distribution's"
+        python = f"Python {platform.python_version()} ({whose})"
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, {python}"
         RESULTS.write_text(
             f"# Benchmarks\n\nWritten by `make bench`: {kind}, {time.monotonic() - began:.0f} s, {machine}; disk: {disk}.\n"
             "Ratios are ours divided by the peer's in the same run; absolute figures hold for that machine alone.\n\n"

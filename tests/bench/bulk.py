@@ -42,8 +42,7 @@ def fragments(frames: list[bytes], count: int, seconds: int) -> list[tuple[int, 
         samples = [
             Sample(frames[n % per], (first + n) * step, (first + n) * step, step, n % FPS == 0) for n in range(per)
         ]
-        end = (first + per) * step
-        made.append((first * step, Fragment([TrackSamples(0, MediaKind.VIDEO, CLOCK, samples, end)])))
+        made.append((first * step, Fragment([TrackSamples(0, MediaKind.VIDEO, CLOCK, samples)])))
     return made
 
 

@@ -1,8 +1,9 @@
 """Recording 1, 4 and 16 cameras of 1080p30 with 4 Mbit/s and AAC: our way to the disk ring against one ffmpeg and one GStreamer a camera.
 
-CPU is what the whole machine spends more than when the cameras play into a drain that throws everything away in the kernel. Where something
-else keeps the machine busy, that says nothing, and the recorders' own processes alone are compared; the note says so. Everyone runs in
-turn, several times, and the median of the rounds' ratios counts: what the machine's neighbours do changes within a minute.
+CPU is what the whole machine spends, by its scheduler's accounts, more than when the cameras play into a drain that throws everything
+away in the kernel. Where something else keeps the machine busy, that says nothing, and the recorders' own processes alone are compared;
+the note says so. Everyone runs in turn, several times, and the median of the rounds' ratios counts: what the machine's neighbours do
+changes within a minute.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class ClipStream(ring.Stream):
             Sample(bytes(self.sizes[n]), n * step, n * step, step, n % FPS == 0)
             for n in range(first, (number + 1) * FPS)
         ]
-        body = Fragment([TrackSamples(0, MediaKind.VIDEO, ring.CLOCK, samples, (number + 1) * ring.CLOCK)])
+        body = Fragment([TrackSamples(0, MediaKind.VIDEO, ring.CLOCK, samples)])
         now = self.clock.boottime_ns()
         arrived_ns = now - len(samples) * 10**9 // FPS
         self._writer.append(body, self._run, [Anchor(0, first * step, arrived_ns, 1)], arrived_ns, now)

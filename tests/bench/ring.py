@@ -96,7 +96,7 @@ class Stream:
             Sample(self._frame[:size], pts + n * step, pts + n * step, step, n % FPS == 0)
             for n, size in enumerate(sizes)
         ]
-        body = Fragment([TrackSamples(0, MediaKind.VIDEO, CLOCK, samples, pts + count * step)])
+        body = Fragment([TrackSamples(0, MediaKind.VIDEO, CLOCK, samples)])
         now = self.clock.boottime_ns()
         self.append(body, Anchor(0, pts, now, 1), now - self.every_s * 10**9)
         self.media_bytes += sum(sizes)

@@ -6,13 +6,14 @@ import random
 
 import pytest
 
+from recorderd.ingest.sweep import PERIOD_S
 from recorderd.media import formats
 from recorderd.media.alignment import Alignment
 from recorderd.model.stream import Codec, TrackFormat
 from recorderd.rtsp.arrival import ArrivalEstimate
 
 NS = 1_000_000_000
-SWEEP_NS = 97_000_000
+SWEEP_NS = round(PERIOD_S * 1e9)
 FRAGMENT_S = 4
 VIDEO, AUDIO = TrackFormat(Codec.H264, 90_000), formats.aac_format(b"\x11\x90")
 

@@ -6,13 +6,14 @@ import random
 
 import pytest
 
+from recorderd.ingest.sweep import PERIOD_S
 from recorderd.model.stream import SenderReport
 from recorderd.rtsp.arrival import NTP_UNIX_S, ArrivalEstimate, ntp_ns, reports_align
 
 RATE = 90_000
 MS = 1_000_000
 SECOND = 1_000_000_000
-SWEEP = 97 * MS
+SWEEP = round(PERIOD_S * SECOND)
 
 
 def camera(ppm: float, seconds: int, *, fps: float = 25, seed: int = 1, jitter_ms: float = 8, start_ns: int = 10**12):
