@@ -71,11 +71,19 @@ def streams(draw: st.DrawFn) -> list[AccessUnit]:
 def test_every_unit_comes_back_once_in_order_with_its_time(units: list[AccessUnit], size: int, every: int) -> None:
     fragmenter = Fragmenter([VIDEO, AUDIO])
     cuts: list[Cut] = []
-    for number, unit in enumerate(units):
+    pushed: list[int] = []  # before each of them
+    for number, unit in enumerate(units, 1):
         fragmenter.push(unit)
         if every and number % every == 0 and (cut := fragmenter.take(unit.arrival_ns, max_bytes=size)):
             cuts.append(cut)
+            pushed.append(number)
     cuts += drain(fragmenter, size)
+    pushed += [len(units)] * (len(cuts) - len(pushed))
+    taken = 0
+    for cut, number in zip(cuts, pushed, strict=True):
+        taken += sum(run.count for run in cut.fragment.runs)
+        assert cut.arrived_from_ns <= cut.arrived_to_ns
+        assert sum(unit.arrival_ns <= cut.arrived_to_ns for unit in units[:number]) <= taken
     assert fragmenter.pending_bytes == 0
     assert fragmenter.oldest_arrival_ns is None
     found = read_back(cuts)
