@@ -17,8 +17,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -39,9 +40,11 @@ RING_BYTES = 1 << 30
 SLOT_BYTES = 8 << 20
 SOCKET = Path("var/control")
 LOG = Path("var/log")
+CAMERA_PORT = Path("var/camera-port")
 EXPORTS = Path("var/exports")
 QUICK_S = 10.0  # a part that lives shorter than this ...
 MAX_QUICK = 3  # ... so many times in a row is given up
+MAX_CHOICES = 5  # of ports for the cameras
 EX_CONFIG = 78
 RECORDERCTL = [sys.executable, "-m", "recorderd.ctl.main", "--socket", str(SOCKET)]
 CAMERAS = {"door": "h264-aac", "yard": "h265-g711"}
@@ -100,9 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         durability = _prepare()
         LOG.write_bytes(b"")
-        cameras = Part("the camera simulator", _start_cameras)
-        parts.append(cameras)
-        urls = _camera_urls(cameras.process)
+        urls = _begin_cameras(parts)
         parts.append(Part("recorderd", lambda: _start_recorder(durability)))
         with _connected(parts[1]) as client:
             _add_cameras(client, urls, real)
@@ -197,18 +198,34 @@ async def _format(durability: str) -> None:
         calls.close()
 
 
+def _begin_cameras(parts: list[Part]) -> dict[str, str]:
+    """Starts the simulator, as one of `parts`; the cameras' URLs by name.
+
+    On the ports of the earlier runs, because the recorder remembers where its cameras are. Those of a first run are chosen, and chosen
+    again when somebody else takes them meanwhile.
+    """
+    known = CAMERA_PORT.exists()
+    for first in [int(CAMERA_PORT.read_text())] if known else islice(_free_pairs(), MAX_CHOICES):
+        CAMERA_PORT.write_text(str(first))
+        parts.append(Part("the camera simulator", _start_cameras))
+        if urls := _camera_urls(parts[-1].process):
+            return urls
+        _end([parts.pop().process])
+        if not known:
+            CAMERA_PORT.unlink()
+    why = f" ({CAMERA_PORT} holds their port)" if known else ""
+    raise CannotGoOn(f"the simulated cameras did not start{why}:\n{_last_lines()}")
+
+
 def _start_cameras() -> subprocess.Popen[bytes]:
-    """On the ports of the earlier runs, because the recorder remembers where its cameras are."""
-    kept = Path("var/camera-port")
-    if not kept.exists():
-        kept.write_text(str(_two_free_ports()))
-    command = [sys.executable, "-m", "hw.sim.camera", "--h264-aac", "--h265-g711", "--port", kept.read_text().strip()]
+    first = CAMERA_PORT.read_text().strip()
+    command = [sys.executable, "-m", "hw.sim.camera", "--h264-aac", "--h265-g711", "--port", first]
     with LOG.open("ab") as log:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
 
 
-def _two_free_ports() -> int:
-    """The first of two neighbouring TCP ports on loopback that nobody uses now."""
+def _free_pairs() -> Iterator[int]:
+    """The first of every two neighbouring TCP ports on loopback that nobody uses now."""
     for first in range(15540, 16540, 2):
         with socket.socket() as one, socket.socket() as two:
             try:
@@ -216,17 +233,16 @@ def _two_free_ports() -> int:
                 two.bind(("127.0.0.1", first + 1))
             except OSError:
                 continue
-            return first
-    raise CannotGoOn("no two neighbouring free ports on loopback")
+        yield first
 
 
 def _camera_urls(cameras: subprocess.Popen[bytes]) -> dict[str, str]:
+    """By name; none when the simulator ended instead of saying them."""
     assert cameras.stdout is not None
-    line = cameras.stdout.readline()
-    if not line:
-        raise CannotGoOn(f"the simulated cameras did not start (var/camera-port holds their port):\n{_last_lines()}")
-    urls = {camera["name"]: camera["url"] for camera in json.loads(line)["cameras"]}
-    return {name: urls[kind] for name, kind in CAMERAS.items()}
+    with cameras.stdout as said:
+        line = said.readline()
+    urls = {camera["name"]: camera["url"] for camera in json.loads(line)["cameras"]} if line else {}
+    return {name: urls[kind] for name, kind in CAMERAS.items() if urls}
 
 
 def _start_recorder(durability: str) -> subprocess.Popen[bytes]:

@@ -9,6 +9,7 @@ import pty
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,32 @@ def test_it_records_survives_a_crash_and_ends_cleanly(tmp_path: Path) -> None:
         assert said.read_text().count("Making a ring") == 1, "a second start finds the earlier recordings"
         assert "recorder off" in ctl(tmp_path, "timeline", "door", "--from", "5 min ago").stdout
     assert processes_in(tmp_path) == []
+
+
+def test_ports_that_somebody_else_takes_meanwhile_are_chosen_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    Path("var").mkdir()
+    free = demo._free_pairs()
+    taken, other = next(free), next(free)
+    parts: list[demo.Part] = []
+    with socket.create_server(("127.0.0.1", taken)):
+        monkeypatch.setattr(demo, "_free_pairs", lambda: iter([taken, other]))
+        try:
+            urls = demo._begin_cameras(parts)
+            assert urls["door"].startswith(f"rtsp://127.0.0.1:{other}/")
+            assert len(parts) == 1
+            assert Path("var/camera-port").read_text() == str(other)
+        finally:
+            demo._end([part.process for part in parts])
+        Path("var/camera-port").write_text(str(taken))  # of an earlier run
+        with pytest.raises(demo.CannotGoOn, match=r"(?s)var/camera-port holds their port.*already in use"):
+            demo._begin_cameras(parts)
+        assert Path("var/camera-port").read_text() == str(taken)
+    assert len(parts) == 1
+    assert parts[0].process.poll() is not None
 
 
 def as_nobody() -> list[str]:
