@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recorderd.control.cameras import Cameras, Seen
+from recorderd.ingest.stream import StreamState, StreamStatus
 from recorderd.model.causes import GapCause
 from recorderd.power.service import PowerService
 from recorderd.protocol import system
@@ -21,6 +22,7 @@ _RTSP = (
     GapCause.CAMERA_RESET,
 )
 _FRAMES = (GapCause.NO_MEDIA, GapCause.CAMERA_SILENT, GapCause.INCOMPATIBLE_STREAM, GapCause.RATE_CAP)
+_PLAYING = (StreamState.STREAMING, StreamState.QUIET)
 _PERSON_CAN = {
     GapCause.CAMERA_UNREACHABLE: "check the camera's cable and power, and its address: recorderctl devices show",
     GapCause.LINK_DOWN: "check the cable between the recorder and the camera",
@@ -89,16 +91,17 @@ class Chain:
         return system.Link(name="power", state="bad", detail=f"port {port}: {state}")
 
     def _rtsp(self, seen: Seen, cause: GapCause | None, detail: str, since: str | None) -> system.Link:
-        if seen.stream is None:
+        stream = seen.stream
+        if stream is None:
             return system.Link(name="rtsp", state="unknown", detail=detail or "not being fetched")
-        if cause in _RTSP:
+        if cause in _RTSP or _mute(stream, cause):
             return system.Link(name="rtsp", state="bad", detail=detail, since=since)
-        if seen.stream.cause is None or cause in _FRAMES:
-            return _good("rtsp", f"session {seen.stream.sessions} is playing")
-        return system.Link(name="rtsp", state="unknown", detail=detail or seen.stream.state.value)
+        if stream.state in _PLAYING:
+            return _good("rtsp", f"session {stream.sessions} is playing")
+        return system.Link(name="rtsp", state="unknown", detail=f"no session now ({stream.state.value})")
 
     def _frames(self, seen: Seen, cause: GapCause | None, detail: str, since: str | None) -> system.Link:
-        if cause in _FRAMES:
+        if cause in _FRAMES and not _mute(seen.stream, cause):
             return system.Link(name="frames", state="bad", detail=detail, since=since)
         if seen.track is not None and seen.track.received_ns and seen.stream is not None and seen.stream.cause is None:
             rate = 1e9 / seen.track.interval_ns if seen.track.interval_ns else 0.0
@@ -124,9 +127,14 @@ class Chain:
             return ""
         if cause in (GapCause.DISK_MISSING, GapCause.DISK_ERROR, GapCause.DISK_SLOW):
             return "keeps the newest pictures in memory and tries the disk again every few seconds"
-        if seen.stream is not None and seen.stream.state.value == "waiting":
+        if seen.stream is not None and seen.stream.state is StreamState.WAITING:
             return "tries again by itself, at growing intervals of at most 30 s (5 min after wrong credentials)"
         return "goes on trying"
+
+
+def _mute(stream: StreamStatus | None, cause: GapCause | None) -> bool:
+    """Whether the camera does not even answer requests; one that is silent within a session owes media."""
+    return cause is GapCause.CAMERA_SILENT and (stream is None or stream.state not in _PLAYING)
 
 
 def _good(name: str, detail: str) -> system.Link:
