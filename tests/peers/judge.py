@@ -59,7 +59,7 @@ def packets(file: str | Path, stream: str = "v:0") -> list[ProbedPacket]:
 
 def assert_decodes(file: str | Path, *, stream: str = "0") -> None:
     """ffmpeg decodes every frame without printing one warning. Fails with what it printed."""
-    command = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "warning", "-xerror", "-err_detect", "explode"]
+    command = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "repeat+warning", "-xerror", "-err_detect", "explode"]
     command += ["-i", str(file), "-map", stream, "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     # The null muxer's clock ticks at the file's average frame rate; behind a long pause pictures come faster than that.
