@@ -188,7 +188,7 @@ def verdict(cameras: Sequence[system.Camera | Condition], ring: RingHealth) -> s
     due = [camera for camera in cameras if camera.due]
     good = sum(camera.state == "recording" for camera in due)
     if due and not good and all(camera.state == "connecting" for camera in due):
-        return f"NOT RECORDING: {len(due)} cameras are being connected"
+        return f"NOT RECORDING: {len(due)} camera{'s are' if len(due) > 1 else ' is'} being connected"
     if due and not good:
         worst = (
             ring.detail

@@ -86,6 +86,17 @@ def test_the_line_that_systemd_shows_is_the_one_that_status_says(tmp_path: Path)
             until(agree)
 
 
+def test_a_camera_that_is_being_connected_is_not_recorded_yet(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute, Recorder(tmp_path, slots=12) as recorder:
+        url = f"rtsp://127.0.0.1:{mute.getsockname()[1]}/"
+        assert recorder.ctl("devices", "add", url, "--id", "door", "--record").returncode == 0
+        assert recorder.camera("door").state == "connecting"
+        assert all(problem.severity != "error" for problem in recorder.status().problems)
+        status = recorder.ctl("status")
+        assert status.stdout.startswith("NOT RECORDING: 1 camera is being connected")
+        assert status.returncode == 1
+
+
 def test_a_disk_that_appears_is_used_without_a_restart(tmp_path: Path) -> None:
     with Recorder(tmp_path) as recorder:
         until(lambda: recorder.status().disk.state == "missing")
