@@ -234,6 +234,7 @@ def _free_pairs() -> Iterator[int]:
             except OSError:
                 continue
         yield first
+    raise CannotGoOn("no two neighbouring free ports on loopback")
 
 
 def _camera_urls(cameras: subprocess.Popen[bytes]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from recorderd.model.network import NetworkSettings
 from recorderd.protocol.printable import printable
 
 MAX_FILE_BYTES = 1 << 20
-SWEEP_MS = 139  # why so many: `recorderd.ingest.sweep`
+SWEEP_MS = 139  # the reasons are in `recorderd.ingest.sweep`
 
 
 class Durability(enum.StrEnum):

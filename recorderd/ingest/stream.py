@@ -212,10 +212,9 @@ class Stream:
     # --- one attempt -------------------------------------------------------------------------------------
 
     async def _attempt(self) -> Outcome:
-        if self.status.cause is None:
-            self._set(StreamState.CONNECTING, GapCause.CONNECTING, "")
-        else:
-            self.status.state = StreamState.CONNECTING
+        status = self.status
+        cause = GapCause.CONNECTING if status.cause is None else status.cause
+        self._set(StreamState.CONNECTING, cause, status.detail)
         try:
             configured = with_options(inside_tunnel(parse_url(self.request.uri)), self.request.options)
             url = parse_url(self._url) if self._url else configured

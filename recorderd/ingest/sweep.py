@@ -22,7 +22,7 @@ from recorderd.settings import SWEEP_MS
 
 BUFFER_BYTES = 640 * 1024  # the longest unfinished message or frame, and room to read
 PERIOD_S = SWEEP_MS / 1000
-TICK_NS = 400_000_000
+TICK_NS = 400_000_000  # reached by every third pass
 SLICE_NS = 8_000_000
 
 

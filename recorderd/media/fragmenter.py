@@ -12,7 +12,7 @@ sound is no longer in time with the picture.) Decoding times in a file cannot be
 first key frame behind it: measured, 25 of 75 pictures lost.)
 
 What is pushed is only laid aside, and worked off when a commit tick asks whether anything is due: a second of a stream at once costs a
-third of what its forty sweeps would. Where no track is reordered, and each unit follows the one before, all of it goes through
+third of what it would sweep by sweep. Where no track is reordered, and each unit follows the one before, all of it goes through
 `_Track.straight`; else unit by unit through `_Track.push`.
 
 A source that violates its R (a presentation time below one already used) gets a larger one at once; the units concerned keep their
